@@ -1,0 +1,114 @@
+using System.Globalization;
+
+namespace StableDiffusion.Tests.Support;
+
+/// <summary>
+/// The limits of the tests, each with its reason, and the error measures they are limits of. The fixtures carry their own limits
+/// (<c>tolerance</c>: 16 times what float32 rounding does to the reference itself); those are read, never widened.
+/// </summary>
+public static class Tolerances
+{
+    /// <summary>max|out - ref| / max|ref| over a whole tensor, the fixtures' measure; a zero reference leaves max|out - ref|.</summary>
+    /// <returns>The error, or NaN when a value of <paramref name="actual"/> is NaN.</returns>
+    public static double PeakError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
+    {
+        if (actual.Length != expected.Length)
+        {
+            throw new ArgumentException($"{actual.Length} elements cannot be compared with {expected.Length}.", nameof(actual));
+        }
+        double peak = PeakMagnitude(expected);
+        return MaxDifference(actual, expected) / (peak > 0 ? peak : 1);
+    }
+
+    /// <summary>Asserts max|out - ref| / max|ref| within a limit.</summary>
+    /// <param name="what">What is compared: begins the failure text.</param>
+    public static void AssertPeakError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, IReadOnlyList<int> shape, double limit, string what)
+    {
+        double peak = PeakMagnitude(expected);
+        AssertDifference(actual, expected, shape, limit * (peak > 0 ? peak : 1), what);
+    }
+
+    /// <summary>Asserts max|out - ref| / max|ref| within a limit against a fixture's tensor.</summary>
+    public static void AssertPeakError(ReadOnlySpan<float> actual, TestTensor expected, double limit, string what) =>
+        AssertPeakError(actual, expected.ToSingle(), expected.Shape, limit, what);
+
+    /// <summary>Asserts max|out - ref| within a limit, for the tensors that have a <c>tolerance_abs</c>.</summary>
+    public static void AssertAbsoluteError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, IReadOnlyList<int> shape, double limit, string what) =>
+        AssertDifference(actual, expected, shape, limit, what);
+
+    /// <summary>Asserts that two sequences are equal element by element, for copies, layouts, tokens and integers.</summary>
+    public static void AssertEqual<T>(ReadOnlySpan<T> actual, ReadOnlySpan<T> expected, IReadOnlyList<int> shape, string what)
+        where T : IEquatable<T>
+    {
+        AssertLength(actual.Length, expected.Length, shape, what);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            if (!actual[i].Equals(expected[i]))
+            {
+                Assert.Fail($"{what}: shape {Text(shape)} of {typeof(T).Name}, first bad index {Position(i, shape)}, is {actual[i]}, should be {expected[i]}");
+            }
+        }
+    }
+
+    static void AssertDifference(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, IReadOnlyList<int> shape, double limit, string what)
+    {
+        AssertLength(actual.Length, expected.Length, shape, what);
+        double worst = MaxDifference(actual, expected);
+        if (worst <= limit)
+        {
+            return;
+        }
+        for (int i = 0; i < expected.Length; i++)
+        {
+            // Negated so that a NaN, which compares false with everything, is found.
+            if (!(Difference(actual[i], expected[i]) <= limit))
+            {
+                Assert.Fail(string.Create(CultureInfo.InvariantCulture,
+                    $"{what}: shape {Text(shape)} of float32, first bad index {Position(i, shape)}, is {actual[i]:R}, should be {expected[i]:R}; worst difference {worst:G4}, limit {limit:G4}, error over limit {worst / limit:G4}"));
+            }
+        }
+    }
+
+    static void AssertLength(int actual, int expected, IReadOnlyList<int> shape, string what)
+    {
+        if (actual != expected)
+        {
+            Assert.Fail($"{what}: has {actual} elements, should have {expected}, shape {Text(shape)}");
+        }
+    }
+
+    static double PeakMagnitude(ReadOnlySpan<float> values)
+    {
+        double peak = 0;
+        foreach (float value in values)
+        {
+            peak = Math.Max(peak, Math.Abs((double)value));
+        }
+        return peak;
+    }
+
+    static double MaxDifference(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
+    {
+        double worst = 0;
+        for (int i = 0; i < expected.Length; i++)
+        {
+            worst = Math.Max(worst, Difference(actual[i], expected[i]));
+        }
+        return worst;
+    }
+
+    /// <summary>|a - e|, where an infinity equals itself.</summary>
+    static double Difference(float actual, float expected) => actual == expected ? 0 : Math.Abs((double)actual - expected);
+
+    static string Text(IReadOnlyList<int> shape) => $"[{string.Join(", ", shape)}]";
+
+    static string Position(int index, IReadOnlyList<int> shape)
+    {
+        var position = new int[shape.Count];
+        for (int axis = shape.Count - 1; axis >= 0; axis--)
+        {
+            (index, position[axis]) = Math.DivRem(index, shape[axis]);
+        }
+        return Text(position);
+    }
+}
