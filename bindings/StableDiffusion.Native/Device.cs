@@ -1,0 +1,112 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace StableDiffusion.Native;
+
+/// <summary>The kinds of device an op can run on.</summary>
+public enum DeviceKind
+{
+    /// <summary>The processor, with a thread pool shared by the whole process.</summary>
+    Cpu = 0,
+    /// <summary>An NVIDIA GPU.</summary>
+    Cuda = 1,
+}
+
+/// <summary>What a device is and has. Bytes are those available under this process's limits (cgroup included).</summary>
+public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes);
+
+/// <summary>A processor or GPU. Thread-safe. Dispose after everything made from it; <see cref="Auto"/> needs no disposing.</summary>
+public sealed class Device : IDisposable
+{
+    private static readonly Lazy<Device> SharedAuto = new(() => new Device("cpu", 0, shared: true) { Reason = AutoReason() });
+    private readonly bool _shared;
+
+    private unsafe Device(string name, int threads, bool shared)
+    {
+        nint handle;
+        Interop.sdn_device_open(name, threads, &handle).ThrowIfFailed();
+        Handle = new DeviceHandle(handle);
+        _shared = shared;
+        Spec = name;
+        DeviceInfo info = Info;
+        Kind = info.Kind;
+        Threads = info.Threads;
+    }
+
+    /// <summary>The best device of this machine, opened once per process: a GPU where there is one, else the processor. <see cref="Reason"/> says why.</summary>
+    public static Device Auto => SharedAuto.Value;
+
+    /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cuda</c>, <c>cuda:1</c> or <c>auto</c>.</summary>
+    /// <param name="name">The device's name.</param>
+    /// <param name="threads">CPU worker threads, the caller included; 0 = one per available core.</param>
+    /// <exception cref="DeviceNotFoundException">No such device; the text says why.</exception>
+    /// <exception cref="ArgumentException">A name that is none of the above.</exception>
+    public static Device Open(string name, int threads = 0)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        return name == "auto" ? new Device("cpu", threads, shared: false) { Reason = AutoReason() } : new Device(name, threads, shared: false);
+    }
+
+    /// <summary>Number of devices of a kind, and the reason when there are none.</summary>
+    public static unsafe (int Count, string? Reason) Count(DeviceKind kind)
+    {
+        int count;
+        Interop.sdn_device_count((int)kind, &count).ThrowIfFailed();
+        return (count, count == 0 ? Interop.LastError : null);
+    }
+
+    /// <summary>The name it was opened by.</summary>
+    public string Spec { get; }
+
+    /// <summary>CPU or CUDA.</summary>
+    public DeviceKind Kind { get; }
+
+    /// <summary>CPU worker threads, the caller included.</summary>
+    public int Threads { get; }
+
+    /// <summary>Why this device was chosen, when it was chosen automatically.</summary>
+    public string? Reason { get; private init; }
+
+    /// <summary>Name and memory, asked anew at each call.</summary>
+    public unsafe DeviceInfo Info
+    {
+        get
+        {
+            NativeDeviceInfo info;
+            Interop.sdn_device_get_info(Handle, &info).ThrowIfFailed();
+            return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes);
+        }
+    }
+
+    /// <summary>Measures the float32 multiply-add peak over all threads, in GFLOP/s, in about <paramref name="seconds"/>.</summary>
+    public unsafe double MeasurePeakGflops(double seconds = 0.2)
+    {
+        double gflops;
+        Interop.sdn_device_measure_peak(Handle, seconds, &gflops).ThrowIfFailed();
+        return gflops;
+    }
+
+    internal DeviceHandle Handle { get; }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        if (!_shared)
+        {
+            Handle.Dispose();
+        }
+    }
+
+    /// <inheritdoc />
+    public override string ToString() => Spec;
+
+    private static string AutoReason() =>
+        Count(DeviceKind.Cuda) is (0, var reason) ? $"cpu, because there is no CUDA device: {reason}" : "cpu, because this build has no CUDA kernels";
+
+    private static string Text(ReadOnlySpan<byte> utf8)
+    {
+        int end = utf8.IndexOf((byte)0);
+        return Encoding.UTF8.GetString(end < 0 ? utf8 : utf8[..end]).Trim();
+    }
+}
