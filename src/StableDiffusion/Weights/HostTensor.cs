@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 
@@ -11,6 +12,7 @@ namespace StableDiffusion.Weights;
 public sealed class HostTensor : IDisposable
 {
     private readonly Block block;
+    private readonly BlockMemory memory;
 
     /// <summary>Creates a tensor with undefined content.</summary>
     /// <param name="name">Full key in the checkpoint, for messages.</param>
@@ -27,6 +29,7 @@ public sealed class HostTensor : IDisposable
         }
 
         block = new Block((int)bytes);
+        memory = new BlockMemory(block, (int)bytes);
     }
 
     /// <summary>Full key in the checkpoint.</summary>
@@ -43,18 +46,14 @@ public sealed class HostTensor : IDisposable
 
     /// <summary>The whole content.</summary>
     /// <exception cref="ObjectDisposedException">The tensor was disposed.</exception>
-    public unsafe Span<byte> Bytes => new((void*)Address, (int)Info.ByteCount);
+    public Span<byte> Bytes => memory.GetSpan();
+
+    /// <summary>The whole content, for callers that keep it in a field; use it only until the tensor is disposed.</summary>
+    public ReadOnlyMemory<byte> Memory => memory.Memory;
 
     /// <summary>Address of the first byte; valid until the tensor is disposed.</summary>
     /// <exception cref="ObjectDisposedException">The tensor was disposed.</exception>
-    public nint Address
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(block.IsClosed, this);
-            return block.DangerousGetHandle();
-        }
-    }
+    public nint Address => block.Address;
 
     /// <summary>Converts the content to float32. BF16 and F16 convert exactly, F64 rounds to nearest.</summary>
     /// <param name="destination">Exactly as many elements as the tensor has.</param>
@@ -121,10 +120,37 @@ public sealed class HostTensor : IDisposable
 
         public override bool IsInvalid => handle == 0;
 
+        public nint Address
+        {
+            get
+            {
+                ObjectDisposedException.ThrowIf(IsClosed, typeof(HostTensor));
+                return handle;
+            }
+        }
+
         protected override bool ReleaseHandle()
         {
             NativeMemory.AlignedFree((void*)handle);
             return true;
+        }
+    }
+
+    private sealed unsafe class BlockMemory(Block block, int bytes) : MemoryManager<byte>
+    {
+        public override Span<byte> GetSpan() => new((void*)block.Address, bytes);
+
+        public override MemoryHandle Pin(int elementIndex = 0)
+        {
+            bool added = false;
+            block.DangerousAddRef(ref added); // The memory outlives the pin even if the tensor is disposed meanwhile.
+            return new MemoryHandle((byte*)block.DangerousGetHandle() + elementIndex, pinnable: this);
+        }
+
+        public override void Unpin() => block.DangerousRelease();
+
+        protected override void Dispose(bool disposing)
+        {
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Text;
 
 namespace StableDiffusion.Weights;
@@ -54,19 +55,19 @@ public sealed class RandomWeightSource : IWeightSource
             throw new ArgumentException($"The tensor '{name}' has {info.ByteCount} bytes, but the destination has {destination.Length}.", nameof(destination));
         }
 
-        ulong state = Mix(HashName(name) ^ Mix(seed));
+        ulong key = Mix(HashName(name) ^ Mix(seed));
         (float mean, float deviation) = Distribution(name, info.Shape);
         if (info.DType == WeightDType.Float32)
         {
             Span<float> values = stackalloc float[SumCount];
             FillTable(values, mean, deviation);
-            Fill(MemoryMarshal.Cast<byte, float>(destination), values, state);
+            Fill(MemoryMarshal.Cast<byte, float>(destination), values, key);
         }
         else
         {
             Span<ushort> values = stackalloc ushort[SumCount];
             FillTable(values, mean, deviation, info.DType);
-            Fill(MemoryMarshal.Cast<byte, ushort>(destination), values, state);
+            Fill(MemoryMarshal.Cast<byte, ushort>(destination), values, key);
         }
     }
 
@@ -115,14 +116,40 @@ public sealed class RandomWeightSource : IWeightSource
         }
     }
 
-    private static void Fill<T>(Span<T> destination, ReadOnlySpan<T> table, ulong state)
+    private static void Fill<T>(Span<T> destination, ReadOnlySpan<T> table, ulong key)
     {
-        ulong bits = 0;
-        for (int i = 0; i < destination.Length; i++)
+        Span<uint> sums = stackalloc uint[256];
+        for (int begin = 0; begin < destination.Length; begin += sums.Length)
         {
-            bits = (i & 1) == 0 ? Mix(state + (ulong)i) : bits >> 32;
-            uint sum = (uint)(bits & 255) + (uint)((bits >> 8) & 255) + (uint)((bits >> 16) & 255) + (uint)((bits >> 24) & 255);
-            destination[i] = table[(int)sum];
+            SumBytesOfHashes(sums, (uint)begin, key);
+            Span<T> part = destination[begin..Math.Min(begin + sums.Length, destination.Length)];
+            for (int i = 0; i < part.Length; i++)
+            {
+                part[i] = table[(int)sums[i]];
+            }
+        }
+    }
+
+    // sums[i] = the sum of the four bytes of hash(first + i), for a whole number of vectors.
+    private static void SumBytesOfHashes(Span<uint> sums, uint first, ulong key)
+    {
+        Vector256<uint> low = Vector256.Create((uint)key);
+        Vector256<uint> high = Vector256.Create((uint)(key >> 32));
+        Vector256<uint> everySecondByte = Vector256.Create(0x00FF00FFu);
+        Vector256<uint> index = Vector256.Create(first) + Vector256<uint>.Indices;
+        for (int i = 0; i < sums.Length; i += Vector256<uint>.Count)
+        {
+            // The 32-bit finalizer "lowbias32" of C. Wellons, keyed before and within.
+            Vector256<uint> x = index ^ low;
+            x ^= x >>> 16;
+            x *= 0x7FEB352Du;
+            x = (x ^ (x >>> 15)) + high;
+            x *= 0x846CA68Bu;
+            x ^= x >>> 16;
+            x = (x & everySecondByte) + ((x >>> 8) & everySecondByte);
+            x = (x & Vector256.Create(0xFFFFu)) + (x >>> 16);
+            x.CopyTo(sums[i..]);
+            index += Vector256.Create((uint)Vector256<uint>.Count);
         }
     }
 
