@@ -1,0 +1,115 @@
+#include "core/exec.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/system_info.h"
+#include "core/thread_pool.h"
+
+namespace sdn {
+
+namespace {
+
+// Addresses of a measured arena begin here: no system maps it, so an access faults at once and nothing real overlaps it.
+constexpr uintptr_t kStandInBase = uintptr_t{1} << 62;
+
+Memory reserve(int mode, int64_t arena_bytes) {
+    if (mode == SDN_EXEC_MEASURE) return {};
+    if (arena_bytes < 0) fail(SDN_ERROR_INVALID_ARGUMENT, "arena_bytes is %lld", static_cast<long long>(arena_bytes));
+    const int64_t total = read_memory_info().total_bytes;
+    if (arena_bytes > total)
+        fail(SDN_ERROR_OUT_OF_MEMORY, "an arena of %lld bytes was asked for, but all the memory this process may use is %lld bytes",
+             static_cast<long long>(arena_bytes), static_cast<long long>(total));
+    return Memory(round_up(arena_bytes, kAlignment), "an arena");
+}
+
+}  // namespace
+
+Exec::Exec(std::shared_ptr<Device> device, int mode, int64_t arena_bytes)
+    : device_(std::move(device)),
+      mode_(mode),
+      arena_(mode == SDN_EXEC_MEASURE ? Arena::kUnlimited : arena_bytes),
+      memory_(reserve(mode, arena_bytes)),
+      base_(mode == SDN_EXEC_MEASURE ? reinterpret_cast<char*>(kStandInBase) : static_cast<char*>(memory_.data())) {
+    if (!measuring()) ThreadPool::instance().ensure(device_->threads());
+}
+
+void* Exec::alloc(int64_t bytes) {
+    return base_ + arena_.alloc(bytes);
+}
+
+void Exec::free(void* data) {
+    // By integers: the pointer may come from anywhere.
+    arena_.release(static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(base_)));
+}
+
+void Exec::reset() {
+    arena_.reset();
+    scratch_.clear();
+    flops_ = ops_ = 0;
+    cancelled_.store(false, std::memory_order_relaxed);
+}
+
+void Exec::begin_op() {
+    if (cancelled()) fail(SDN_ERROR_CANCELLED, "the exec was cancelled; sdn_exec_reset() makes it usable again");
+}
+
+void Exec::end_op() {
+    if (cancelled()) fail(SDN_ERROR_CANCELLED, "cancelled while it ran");
+    if (!scratch_.empty()) fail(SDN_ERROR_INTERNAL, "the op kept %zu scratch blocks", scratch_.size());
+    ++ops_;
+}
+
+void Exec::abandon_op() noexcept {
+    while (!scratch_.empty()) scratch_free(scratch_.back());
+}
+
+sdn_exec_stats Exec::stats() const {
+    return {arena_.live_bytes(), arena_.peak_bytes(), flops_, ops_};
+}
+
+void* Exec::scratch_alloc(int64_t bytes) {
+    scratch_.reserve(scratch_.size() + 1);
+    void* data = alloc(bytes);
+    scratch_.push_back(data);
+    return data;
+}
+
+void Exec::scratch_free(void* data) {
+    const auto found = std::find(scratch_.begin(), scratch_.end(), data);
+    if (found == scratch_.end()) fail(SDN_ERROR_INTERNAL, "the op gave back scratch that it did not take");
+    scratch_.erase(found);
+    free(data);
+}
+
+// ---- what kernels see ----------------------------------------------------------------------------------------------------
+
+void* exec_scratch(Exec& exec, int64_t bytes) {
+    return exec.scratch_alloc(bytes);
+}
+void exec_release(Exec& exec, void* scratch) {
+    exec.scratch_free(scratch);
+}
+bool exec_measuring(const Exec& exec) {
+    return exec.measuring();
+}
+int exec_threads(const Exec& exec) {
+    return exec.device().threads();
+}
+
+void exec_parallel_for(Exec& exec, int64_t count, void (*fn)(void*, int64_t, int), void* context) {
+    struct Call {
+        Exec& exec;
+        void (*fn)(void*, int64_t, int);
+        void* context;
+    } call{exec, fn, context};
+    ThreadPool::instance().parallel_for(
+        exec.device().threads(), count,
+        [](void* data, int64_t index, int thread) {
+            const Call& c = *static_cast<Call*>(data);
+            if (!c.exec.cancelled()) c.fn(c.context, index, thread);
+        },
+        &call);
+}
+
+}  // namespace sdn

@@ -1,0 +1,42 @@
+// Which instruction sets this build has and this machine can run.
+#include <cstring>
+
+#include "core/system_info.h"
+#include "cpu/kernels.h"
+
+namespace sdn::cpu {
+
+namespace portable {
+extern const Kernels kernels;
+}
+#if defined(SDN_HAS_avx2)
+namespace avx2 {
+extern const Kernels kernels;
+}
+#endif
+#if defined(SDN_HAS_avx512)
+namespace avx512 {
+extern const Kernels kernels;
+}
+#endif
+
+const Kernels* find_kernels(const char* name) {
+    if (std::strcmp(name, "portable") == 0) return &portable::kernels;
+#if defined(SDN_HAS_avx2)
+    static const bool has_avx2 = cpu_has_avx2();
+    if (has_avx2 && std::strcmp(name, "avx2") == 0) return &avx2::kernels;
+#endif
+#if defined(SDN_HAS_avx512)
+    static const bool has_avx512 = cpu_has_avx512();
+    if (has_avx512 && std::strcmp(name, "avx512") == 0) return &avx512::kernels;
+#endif
+    return nullptr;
+}
+
+const Kernels* best_kernels() {
+    for (const char* name : {"avx512", "avx2"})
+        if (const Kernels* kernels = find_kernels(name)) return kernels;
+    return &portable::kernels;
+}
+
+}  // namespace sdn::cpu

@@ -1,0 +1,11 @@
+// The table of one instruction set.
+#include "cpu/ops.inl.h"
+#include "cpu/simd/peak.inl.h"
+
+namespace sdn::cpu::SDN_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels = {SDN_ISA_NAME, panel_width, pack_rows,  unpack,     conv2d,   linear,
+                         attention,    group_norm,  layer_norm, activation, peak_loop};
+
+}  // namespace sdn::cpu::SDN_ISA
