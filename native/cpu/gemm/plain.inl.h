@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/dtype.h"
-#include "cpu/ops.inl.h"
+#include "cpu/kernel_api.h"
 
 namespace sdn::cpu::SDN_ISA {
 
