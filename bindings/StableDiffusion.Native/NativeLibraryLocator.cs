@@ -37,11 +37,16 @@ public static class NativeLibraryLocator
         string rid = $"{system}-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
         yield return System.IO.Path.Combine(AppContext.BaseDirectory, FileName);
         yield return System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", rid, "native", FileName);
-        // A single-file app unpacks its native libraries into folders that the host names.
+        // A single-file app unpacks a package's native libraries into folders that the host names.
         foreach (string folder in (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "").Split(
             System.IO.Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
         {
             yield return System.IO.Path.Combine(folder, FileName);
+        }
+        // One that unpacks all of its content has its base directory elsewhere than beside the executable.
+        if (System.IO.Path.GetDirectoryName(Environment.ProcessPath) is { } executableFolder)
+        {
+            yield return System.IO.Path.Combine(executableFolder, FileName);
         }
     }
 
