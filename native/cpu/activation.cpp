@@ -1,7 +1,7 @@
 // Computes:  out = activation(x): SiLU, GELU (erf form), quick GELU.
 // Shapes:    dense, any; out may be x.
 // Algorithm: one pass over pieces of fixed size.
-#include "cpu/activation.h"
+#include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 

@@ -1,8 +1,6 @@
 // Computes:  out = softmax(scale * q k^T) v per head.
 // Shapes:    q, out [B,Sq,H*D], k, v [B,Sk,H*D], any strides with the last 1.
 // Algorithm: per query one pass over the keys with a running maximum (online softmax).
-#include "cpu/attention.h"
-
 #include "cpu/gemm/plain.inl.h"
 
 namespace sdn::cpu::SDN_ISA {

@@ -1,7 +1,5 @@
 // Computes:  out[b,y,x,o] = sum w[o,c,i,j] * x[b, y*stride+i-pad_top, x*stride+j-pad_left, c] + bias + channel_add + residual.
 // Algorithm: per output row and panel of outputs, plain sums over the taps inside the image.
-#include "cpu/conv2d.h"
-
 #include "cpu/gemm/plain.inl.h"
 
 namespace sdn::cpu::SDN_ISA {

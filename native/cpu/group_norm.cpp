@@ -2,7 +2,7 @@
 // Shapes:    x [B,...,C1], x2 [B,...,C2] or none, out [B,...,C1+C2], all dense; the groups run over C1+C2.
 // Algorithm: rows are cut into pieces that fit the cache. Per piece two passes give each group's mean and sum of squared deviations; the
 //            pieces are combined in order in float64 (Chan et al.), so the result does not depend on threads; one more pass writes out.
-#include "cpu/group_norm.h"
+#include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 

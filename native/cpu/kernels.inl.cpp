@@ -1,13 +1,5 @@
 // The table of one instruction set.
-#include "cpu/kernels.h"
-
-#include "cpu/activation.h"
-#include "cpu/attention.h"
-#include "cpu/conv2d.h"
-#include "cpu/gemm/pack.h"
-#include "cpu/group_norm.h"
-#include "cpu/layer_norm.h"
-#include "cpu/linear.h"
+#include "cpu/ops.inl.h"
 #include "cpu/simd/peak.inl.h"
 
 namespace sdn::cpu::SDN_ISA {

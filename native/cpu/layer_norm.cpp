@@ -1,7 +1,7 @@
 // Computes:  out = (x - mean) / sqrt(var + eps) * scale + shift over the last dimension, biased variance.
 // Shapes:    x, out [..., C] dense.
 // Algorithm: per row two passes in float32 over 16 partial sums, then one to write; the row stays in the cache.
-#include "cpu/layer_norm.h"
+#include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 

@@ -1,7 +1,5 @@
 // Computes:  out[m,n] = activation(sum_k [x | x2][m,k] * w[n,k] + bias[n]) + residual[m,n].
 // Algorithm: for each block of rows and each panel of outputs, plain sums.
-#include "cpu/linear.h"
-
 #include "cpu/gemm/plain.inl.h"
 
 namespace sdn::cpu::SDN_ISA {

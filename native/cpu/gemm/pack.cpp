@@ -1,9 +1,10 @@
 // Weight packing: panels of panel_width outputs; in a panel, for each k in (ky, kx, c) order, its outputs side by side.
-#include "cpu/gemm/pack.h"
-
 #include "cpu/gemm/plain.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
+
+extern const int32_t panel_width;
+const int32_t panel_width = 16;
 
 namespace {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/dtype.h"
-#include "cpu/kernel_api.h"
+#include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
