@@ -208,7 +208,7 @@ public class SafetensorsFileTests
     {
         byte[] good = File("{\"__metadata__\":{\"format\":\"pt\"}," + Entry("a.weight", "F16", "2,3", "0,12") + "," + Entry("a.bias", "F32", "2", "12,20") + "}", 20);
         string path = folder["mutant.safetensors"];
-        Random random = new(20240607);
+        System.Random random = new(20240607);
         int accepted = 0;
         for (int round = 0; round < 5_000; round++)
         {
@@ -237,7 +237,7 @@ public class SafetensorsFileTests
         Assert.That(accepted, Is.GreaterThan(0).And.LessThan(2_500), "mutants that are still files");
     }
 
-    private static byte[] Mutate(byte[] good, Random random)
+    private static byte[] Mutate(byte[] good, System.Random random)
     {
         List<byte> bytes = [.. good];
         byte[] interesting = [.. "{}[]\",:0123456789-.eE\\u \0\xFF"u8];
