@@ -8,6 +8,24 @@ namespace StableDiffusion.Tests.Support;
 /// </summary>
 public static class Tolerances
 {
+    /// <summary>
+    /// An elementwise float32 result of a few operations: the least limit the fixtures give, about 16 roundings (16 * 2^-23).
+    /// </summary>
+    public const double ElementwiseFloat32 = 2e-6;
+
+    /// <summary>
+    /// Entries of a scheduler's float32 tables, each against itself: they are computed in the reference's dtypes and order, so what is
+    /// left is the last bit or two of logarithms, powers and exponentials that go into them (about 8 * 2^-23).
+    /// </summary>
+    public const double SchedulerTable = 1e-6;
+
+    /// <summary>
+    /// What the reference's own float32 arithmetic may leave in the latents between steps, as a share of those before the step: Euler's
+    /// first step with a zero terminal signal-to-noise ratio subtracts numbers of 10^4 to reach 10^1. The fixtures' limit is for all
+    /// latents together, and stems from the last, where nothing is added to it.
+    /// </summary>
+    public const double StepRounding = 4 * 5.9604645e-8;
+
     /// <summary>max|out - ref| / max|ref| over a whole tensor, the fixtures' measure; a zero reference leaves max|out - ref|.</summary>
     /// <returns>The error, or NaN when a value of <paramref name="actual"/> is NaN.</returns>
     public static double PeakError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
@@ -35,6 +53,16 @@ public static class Tolerances
     /// <summary>Asserts max|out - ref| within a limit, for the tensors that have a <c>tolerance_abs</c>.</summary>
     public static void AssertAbsoluteError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, IReadOnlyList<int> shape, double limit, string what) =>
         AssertDifference(actual, expected, shape, limit, what);
+
+    /// <summary>Asserts |out - ref| / |ref| within a limit for each element by itself; a zero reference must be met exactly.</summary>
+    public static void AssertElementwiseError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, IReadOnlyList<int> shape, double limit, string what)
+    {
+        AssertLength(actual.Length, expected.Length, shape, what);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            AssertDifference(actual.Slice(i, 1), expected.Slice(i, 1), [1], limit * Math.Abs((double)expected[i]), $"{what}{Position(i, shape)}");
+        }
+    }
 
     /// <summary>Asserts that two sequences are equal element by element, for copies, layouts, tokens and integers.</summary>
     public static void AssertEqual<T>(ReadOnlySpan<T> actual, ReadOnlySpan<T> expected, IReadOnlyList<int> shape, string what)

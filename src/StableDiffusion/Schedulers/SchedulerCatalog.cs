@@ -1,0 +1,106 @@
+using System.Text.Json.Nodes;
+
+namespace StableDiffusion.Schedulers;
+
+/// <summary>The schedulers there are, by class name and by the names web UIs use.</summary>
+static class SchedulerCatalog
+{
+    const string Suffix = "Scheduler";
+
+    static readonly Type[] Classes =
+    [
+        typeof(PNDMScheduler), typeof(LMSDiscreteScheduler), typeof(DDIMScheduler), typeof(EulerDiscreteScheduler),
+        typeof(EulerAncestralDiscreteScheduler), typeof(DPMSolverMultistepScheduler),
+    ];
+
+    /// <summary>Web UI name, class, and what it fixes. The second name is the one node-based UIs use.</summary>
+    static readonly (string Name, string Node, Type Class, JsonObject Fixed)[] Samplers =
+    [
+        ("PLMS", "plms", typeof(PNDMScheduler), new() { ["skip_prk_steps"] = true }),
+        ("LMS", "lms", typeof(LMSDiscreteScheduler), []),
+        ("DDIM", "ddim", typeof(DDIMScheduler), []),
+        ("Euler", "euler", typeof(EulerDiscreteScheduler), []),
+        ("Euler a", "euler_ancestral", typeof(EulerAncestralDiscreteScheduler), []),
+        ("DPM++ 2M", "dpmpp_2m", typeof(DPMSolverMultistepScheduler), Dpm("dpmsolver++", 2)),
+        ("DPM++ 2M SDE", "dpmpp_2m_sde", typeof(DPMSolverMultistepScheduler), Dpm("sde-dpmsolver++", 2)),
+        ("DPM++ 2M SDE Heun", "dpmpp_2m_sde_heun", typeof(DPMSolverMultistepScheduler), Dpm("sde-dpmsolver++", 2, "heun")),
+        ("DPM++ 3M", "dpmpp_3m", typeof(DPMSolverMultistepScheduler), Dpm("dpmsolver++", 3)),
+        ("DPM++ 3M SDE", "dpmpp_3m_sde", typeof(DPMSolverMultistepScheduler), Dpm("sde-dpmsolver++", 3)),
+    ];
+
+    /// <summary>What may follow a sampler's name, and the keys it sets.</summary>
+    static readonly (string Name, string Key, JsonNode Value)[] Spacings =
+    [
+        ("Karras", "use_karras_sigmas", true),
+        ("Exponential", "use_exponential_sigmas", true),
+        ("Beta", "use_beta_sigmas", true),
+        ("SGM Uniform", "timestep_spacing", "trailing"),
+        ("Simple", "timestep_spacing", "trailing"),
+    ];
+
+    public static IReadOnlyList<string> ClassNames { get; } = [.. Classes.Select(type => type.Name)];
+
+    public static IReadOnlyList<string> Names { get; } =
+    [
+        .. ClassNames,
+        .. Samplers.SelectMany(sampler => Spacings.Where(spacing => Fits(sampler.Class, spacing.Key) && spacing.Name != "Simple")
+            .Select(spacing => $"{sampler.Name} {spacing.Name}").Prepend(sampler.Name)),
+    ];
+
+    /// <summary>The class of a name, with or without its ending.</summary>
+    public static Type? FindClass(string name) =>
+        Classes.FirstOrDefault(type => Same(type.Name, name) || Same(type.Name[..^Suffix.Length], name));
+
+    public static Scheduler Create(string name, Scheduler? model)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        JsonObject config = model is null ? [] : SchedulerConfig.Stated(model);
+        Type type = FindClass(name) ?? FindSampler(name, config)
+            ?? throw new ArgumentException($"There is no scheduler '{name}'; there are {string.Join(", ", Names)}.");
+        try
+        {
+            return SchedulerConfig.Read(type, config);
+        }
+        catch (InvalidDataException error)
+        {
+            throw new ArgumentException($"The scheduler '{name}' does not fit this model. {error.Message}", error);
+        }
+    }
+
+    /// <summary>Finds a web UI name and sets in the config what it stands for.</summary>
+    static Type? FindSampler(string name, JsonObject config)
+    {
+        foreach ((string sampler, string node, Type type, JsonObject settings) in Samplers)
+        {
+            foreach ((string spacing, string key, JsonNode value) in Spacings.Where(spacing => Fits(type, spacing.Key)).Prepend(("", "", false)))
+            {
+                if (!Same($"{sampler} {spacing}".Trim(), name) && !Same($"{node}_{spacing.Replace(' ', '_')}".Trim('_'), name))
+                {
+                    continue;
+                }
+                foreach ((_, string other, _) in Spacings.Where(other => other.Key.StartsWith("use_", StringComparison.Ordinal)))
+                {
+                    config[other] = false;
+                }
+                foreach ((string setting, JsonNode? fixedValue) in settings)
+                {
+                    config[setting] = fixedValue?.DeepClone();
+                }
+                if (key.Length > 0)
+                {
+                    config[key] = value.DeepClone();
+                }
+                return type;
+            }
+        }
+        return null;
+    }
+
+    static JsonObject Dpm(string algorithm, int order, string solver = "midpoint") =>
+        new() { ["algorithm_type"] = algorithm, ["solver_order"] = order, ["solver_type"] = solver };
+
+    static bool Fits(Type type, string key) =>
+        key.StartsWith("use_", StringComparison.Ordinal) ? type.IsSubclassOf(typeof(SigmaScheduler)) : type.IsSubclassOf(typeof(BetaScheduler));
+
+    static bool Same(string left, string right) => string.Equals(left, right, StringComparison.OrdinalIgnoreCase);
+}

@@ -1,0 +1,44 @@
+namespace StableDiffusion.Schedulers;
+
+/// <summary>A run on noise levels with an unscaled signal: x = x0 + sigma * noise; the model sees x / sqrt(sigma^2 + 1).</summary>
+abstract class SigmaRun(RunTables tables) : SchedulerRun(tables)
+{
+    /// <inheritdoc/>
+    public override double InputScale(int call) => 1 / Math.Sqrt((double)Sigmas[call] * Sigmas[call] + 1);
+
+    /// <inheritdoc/>
+    public override (double Signal, double Noise) AddNoise(int call) => (1, Sigmas[call]);
+
+    /// <summary>
+    /// The standard deviation of the initial noise, in float32: the largest noise level, or with the leading spacing, which leaves out
+    /// the last training timestep, that of the noisy sample.
+    /// </summary>
+    public static double InitialSigma(float[] sigmas, TimestepSpacing spacing)
+    {
+        float largest = sigmas.Max();
+        return spacing == TimestepSpacing.Leading ? MathF.Sqrt(largest * largest + 1) : largest;
+    }
+}
+
+/// <summary>A run on noise levels in which signal and noise keep unit variance together: x = alpha x0 + sigma_t noise.</summary>
+abstract class ScaledSigmaRun(RunTables tables) : SchedulerRun(tables)
+{
+    /// <summary>The noise level at an index of <see cref="SchedulerRun.Sigmas"/>.</summary>
+    protected NoiseLevel Level(int index) => new(Sigmas[index]);
+
+    /// <inheritdoc/>
+    public override (double Signal, double Noise) AddNoise(int call) => (Level(call).Alpha, Level(call).Sigma);
+}
+
+/// <summary>
+/// A noise level where signal and noise keep unit variance: alpha^2 + sigma^2 = 1, their ratio <paramref name="Ratio"/> = sigma / alpha.
+/// </summary>
+readonly record struct NoiseLevel(double Ratio)
+{
+    public double Alpha => 1 / Math.Sqrt(Ratio * Ratio + 1);
+
+    public double Sigma => Ratio * Alpha;
+
+    /// <summary>Half the logarithm of the signal-to-noise ratio: log(alpha / sigma).</summary>
+    public double Lambda => -Math.Log(Ratio);
+}
