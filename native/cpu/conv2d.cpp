@@ -1,71 +1,50 @@
-// Computes:  out[b,y,x,o] = sum w[o,c,i,j] * x[b, y*stride+i-pad_top, x*stride+j-pad_left, c] + bias + channel_add + residual.
-// Algorithm: per output row and panel of outputs, plain sums over the taps inside the image.
-#include "cpu/gemm/plain.inl.h"
+// Computes:  out[b,y,x,o] = sum w[o,c,i,j] * x[b, y*stride+i-pad_top, x*stride+j-pad_left, c] + bias[o] + channel_add[b,o] + residual
+// Shapes:    x [B,H,W,C] (read as if resized to the upsampled size), w [O,C,kh,kw], out and residual [B,Ho,Wo,O], channel_add [B,O]
+// Algorithm: the matrix mainloop of cpu/gemm over B*Ho*Wo rows of K = kh*kw*C; im2col happens block by block, in cache.
+// Launch:    one parallel index per tile.
+#include "cpu/gemm/loaders.inl.h"
+#include "cpu/gemm/mainloop.inl.h"
+#include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-struct Work {
-    const float *x, *channel_add, *residual;
-    float* out;
-    const PackedMatrix& weight;
-    const sdn_conv2d_params& params;
-    int64_t height, width, channels;  // of x
-    int64_t up_height, up_width;      // after the resize
-    int64_t out_height, out_width, outputs;
-};
-
-void run_row(void* context, int64_t index, int) {
-    const Work& w = *static_cast<const Work*>(context);
-    const int64_t panel = index % w.weight.panel_count, row = index / w.weight.panel_count;
-    const int64_t b = row / w.out_height, y = row % w.out_height;
-    const int64_t n0 = panel * 16, n_count = w.outputs - n0 < 16 ? w.outputs - n0 : 16;
-    for (int64_t x = 0; x < w.out_width; ++x) {
-        float sums[16] = {};
-        for (int64_t i = 0; i < w.weight.kernel_height; ++i) {
-            const int64_t up_y = y * w.params.stride + i - w.params.pad_top;
-            if (up_y < 0 || up_y >= w.up_height) continue;
-            const int64_t in_y = up_y * w.height / w.up_height;
-            for (int64_t j = 0; j < w.weight.kernel_width; ++j) {
-                const int64_t up_x = x * w.params.stride + j - w.params.pad_left;
-                if (up_x < 0 || up_x >= w.up_width) continue;
-                const int64_t in_x = up_x * w.width / w.up_width;
-                multiply_panel(w.weight, panel, (i * w.weight.kernel_width + j) * w.channels,
-                               w.x + ((b * w.height + in_y) * w.width + in_x) * w.channels, w.channels, sums);
-            }
-        }
-        const int64_t at = (row * w.out_width + x) * w.outputs + n0;
-        for (int64_t n = 0; n < n_count; ++n) {
-            float value = sums[n];
-            if (w.weight.bias != nullptr) value += w.weight.bias[n0 + n];
-            if (w.channel_add != nullptr) value += w.channel_add[b * w.outputs + n0 + n];
-            if (w.residual != nullptr) value += w.residual[at + n];
-            w.out[at + n] = value;
-        }
-    }
+bool reads_pixels_as_they_are(const PackedMatrix& weight, const sdn_conv2d_params& p) {
+    return weight.kernel_height == 1 && weight.kernel_width == 1 && p.stride == 1 && p.upsample_height == 0 &&
+           (p.pad_top | p.pad_left | p.pad_bottom | p.pad_right) == 0;
 }
 
 }  // namespace
 
 void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const PackedMatrix& weight, const sdn_tensor* channel_add,
             const sdn_tensor* residual, const sdn_conv2d_params& params) {
-    if (exec_measuring(exec)) return;
-    Work w{static_cast<const float*>(x.data),
-           channel_add != nullptr ? static_cast<const float*>(channel_add->data) : nullptr,
-           residual != nullptr ? static_cast<const float*>(residual->data) : nullptr,
-           static_cast<float*>(out.data),
-           weight,
-           params,
-           x.shape[1],
-           x.shape[2],
-           x.shape[3],
-           params.upsample_height > 0 ? params.upsample_height : x.shape[1],
-           params.upsample_width > 0 ? params.upsample_width : x.shape[2],
-           out.shape[1],
-           out.shape[2],
-           out.shape[3]};
-    exec_parallel_for(exec, out.shape[0] * w.out_height * weight.panel_count, run_row, &w);
+    const int64_t out_height = out.shape[1], out_width = out.shape[2];
+    const int64_t rows = out.shape[0] * out_height * out_width;
+    Epilogue epilogue;
+    epilogue.out = static_cast<float*>(out.data);
+    epilogue.columns = weight.rows;
+    epilogue.bias = weight.bias;
+    epilogue.residual = residual ? static_cast<const float*>(residual->data) : nullptr;
+    epilogue.channel_add = channel_add ? static_cast<const float*>(channel_add->data) : nullptr;
+    epilogue.rows_per_add = out_height * out_width;
+
+    const float* const data = static_cast<const float*>(x.data);
+    const int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3];
+    if (reads_pixels_as_they_are(weight, params)) {
+        multiply_matrix(exec, RowLoader{data, channels, nullptr, 0}, rows, weight, epilogue);
+        return;
+    }
+    ConvolutionLoader loader;
+    loader.x = data;
+    loader.height = height, loader.width = width, loader.channels = channels;
+    loader.view_height = params.upsample_height > 0 ? params.upsample_height : height;
+    loader.view_width = params.upsample_width > 0 ? params.upsample_width : width;
+    loader.out_height = out_height, loader.out_width = out_width;
+    loader.kernel_width = weight.kernel_width;
+    loader.stride = params.stride;
+    loader.pad_top = params.pad_top, loader.pad_left = params.pad_left;
+    multiply_matrix(exec, loader, rows, weight, epilogue);
 }
 
 }  // namespace sdn::cpu::SDN_ISA

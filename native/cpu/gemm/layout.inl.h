@@ -1,0 +1,38 @@
+// The sizes that the packed weights, the blocks of a mainloop and the microkernel agree on.
+//
+// out[M,N] = x[M,K] w[N,K]^T is computed as: for every block of rows, for every block of K: copy x into a block of kRowStride floats per
+// row (the loader's work); for every panel of kPanelColumns columns: the microkernel multiplies kMicroRows rows at a time.
+#pragma once
+
+#include "cpu/simd/vec.inl.h"
+
+namespace sdn::cpu::SDN_ISA {
+
+constexpr int kPanelColumns = 2 * kLanes;
+constexpr int kMicroRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;  // 2 * kMicroRows sums, 2 weights and 1 x fit the registers
+
+constexpr int64_t kMaxDepth = 384;              // longest block of K: a panel's block of it stays in the level-2 cache
+constexpr int64_t kRowStride = kMaxDepth + 16;  // an odd number of cache lines, so that rows do not compete for cache sets
+
+SDN_INLINE int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+SDN_INLINE int64_t min_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+SDN_INLINE int64_t max_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+// K is cut into equal blocks. They depend on K only: every output is the sum over blocks, in order, of each block's sum in order,
+// whatever the tiles and the number of threads.
+struct DepthBlocks {
+    int64_t count, depth;
+};
+SDN_INLINE DepthBlocks depth_blocks(int64_t k) {
+    const int64_t count = ceil_div(k, kMaxDepth);
+    const int64_t depth = ceil_div(ceil_div(k, count), 16) * 16;
+    return {ceil_div(k, depth), depth};
+}
+
+}  // namespace sdn::cpu::SDN_ISA

@@ -1,0 +1,84 @@
+// Computes:  epilogue(x[M,K] * w[N,K]^T), x being what a loader yields.
+// Shapes:    tiles of rows x panels; inside, blocks of K.
+// Algorithm: a tile copies a block of x [tile rows, depth] into its thread's scratch, then multiplies it with the same block of one panel
+//            after another, kMicroRows rows at a time. Sums of the K blocks so far wait in the thread's scratch.
+// Launch:    one parallel index per tile. The result does not depend on the tiles: see depth_blocks().
+#pragma once
+
+#include "cpu/gemm/epilogue.inl.h"
+#include "cpu/gemm/microkernel.inl.h"
+#include "cpu/gemm/pack.inl.h"
+#include "cpu/gemm/tiling.inl.h"
+
+namespace sdn::cpu::SDN_ISA {
+
+template <class Loader>
+struct MatrixProduct {
+    const Loader& loader;
+    const PackedMatrix& weight;
+    const Epilogue& epilogue;
+    int64_t rows;
+    Tiling tiling;
+    TileScratch scratch;
+    char* memory;
+
+    // Tile `index`: rows vary fastest, so that threads at work at the same time share the weights.
+    static void run_tile(void* context, int64_t index, int thread) {
+        const MatrixProduct& p = *static_cast<const MatrixProduct*>(context);
+        const int64_t i = index % p.tiling.row_tiles, j = index / p.tiling.row_tiles;
+        const int64_t row = p.rows * i / p.tiling.row_tiles;
+        const int64_t panel = p.weight.panel_count * j / p.tiling.panel_tiles;
+        p.multiply(row, p.rows * (i + 1) / p.tiling.row_tiles - row, panel, p.weight.panel_count * (j + 1) / p.tiling.panel_tiles - panel,
+                   p.memory + thread * p.scratch.total_bytes());
+    }
+
+    void multiply(int64_t row, int64_t row_count, int64_t panel, int64_t panel_count, char* thread_memory) const {
+        float* const block = reinterpret_cast<float*>(thread_memory);
+        float* const widened = reinterpret_cast<float*>(thread_memory + scratch.block_bytes);
+        float* const sums = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.widened_bytes);
+        const DepthBlocks blocks = depth_blocks(weight.columns);
+        for (int64_t b = 0; b < blocks.count; ++b) {
+            const int64_t k = b * blocks.depth;
+            const int64_t depth = min_of(blocks.depth, weight.columns - k);
+            const bool last = b + 1 == blocks.count;
+            loader.load(row, row_count, k, depth, block);
+            for (int64_t p = 0; p < panel_count; ++p) {
+                const float* const w = panel_block(weight, panel + p, k, depth, widened);
+                const char* upcoming =
+                    static_cast<const char*>(p + 1 < panel_count ? stored_panel_block(weight, panel + p + 1, k)
+                                                                 : stored_panel_block(weight, panel, last ? k : k + depth));
+                float* const panel_sums = sums + (blocks.count > 1 ? p * row_count * kPanelColumns : 0);
+                multiply_panel(block, w, depth, b > 0, last, panel_sums, row, row_count, panel + p, upcoming);
+            }
+        }
+    }
+
+  private:
+    void multiply_panel(const float* block, const float* w, int64_t depth, bool accumulate, bool last, float* panel_sums, int64_t row,
+                        int64_t row_count, int64_t panel, const char* upcoming) const {
+        const int64_t width = epilogue.activation == SDN_ACTIVATION_GEGLU ? kPanelColumns : weight.rows - panel * kPanelColumns;
+        const int64_t upcoming_bytes = depth * kPanelColumns * bytes_of(weight.storage);
+        for (int64_t r = 0; r < row_count; r += kMicroRows) {
+            const int64_t count = min_of(kMicroRows, row_count - r);
+            float* const c = panel_sums + (scratch.keeps_sums ? r * kPanelColumns : 0);
+            multiply_tile(count, width, block + r * kRowStride, w, depth, c, kPanelColumns, accumulate, upcoming);
+            if (r / kMicroRows * depth * 64 < upcoming_bytes) upcoming += depth * 64;
+            if (last) epilogue.apply(c, kPanelColumns, row + r, count, panel);
+        }
+    }
+};
+
+template <class Loader>
+void multiply_matrix(Exec& exec, const Loader& loader, int64_t rows, const PackedMatrix& weight, const Epilogue& epilogue) {
+    const int threads = exec_threads(exec);
+    const Tiling tiling = choose_tiling(rows, weight, threads);
+    const TileScratch scratch = tile_scratch(rows, weight, tiling);
+    char* const memory = static_cast<char*>(exec_scratch(exec, scratch.total_bytes() * threads));
+    if (!exec_measuring(exec)) {
+        MatrixProduct<Loader> product{loader, weight, epilogue, rows, tiling, scratch, memory};
+        exec_parallel_for(exec, tiling.row_tiles * tiling.panel_tiles, MatrixProduct<Loader>::run_tile, &product);
+    }
+    exec_release(exec, memory);
+}
+
+}  // namespace sdn::cpu::SDN_ISA

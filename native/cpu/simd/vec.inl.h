@@ -1,0 +1,46 @@
+// The float vector `vec` of the instruction set that this file is compiled for, and its few operations. The three implementations
+// hold the only intrinsics of the CPU kernels and agree in meaning:
+//   kLanes                                floats per vec
+//   zero() broadcast(x) load(p)          any alignment
+//   load_partial(p, n) store_partial     the first n lanes, 0 <= n <= kLanes; loaded lanes past n are 0
+//   load_float16(p) load_bfloat16(p)     widened to float
+//   fma(a, b, c)                         a * b + c; rounded once where the machine has it
+//   maximum(a, b) minimum(a, b)          b where either is NaN
+//   abs(a) round(a)                      round to nearest integer, ties to even, |a| < 2^22
+//   scale_by_power_of_two(a, n)          a * 2^n for integral -250 <= n <= 250, with gradual underflow
+//   select_less(a, b, x, y)              x where a < b, else y
+//   sum(a) maximum(a)                    over the lanes, in one fixed order
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/kernel_api.h"
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define SDN_INLINE __forceinline
+#define SDN_NOINLINE __declspec(noinline)
+#define SDN_UNROLL
+#else
+#define SDN_INLINE inline __attribute__((always_inline))
+#define SDN_NOINLINE __attribute__((noinline))
+#define SDN_UNROLL _Pragma("GCC unroll 32")  // fully: the loops it marks have small constant counts
+#endif
+
+#if defined(__AVX512F__)
+#include "cpu/simd/vec_avx512.inl.h"
+#elif defined(__AVX2__)
+#include "cpu/simd/vec_avx2.inl.h"
+#else
+#include "cpu/simd/vec_portable.inl.h"
+#endif
+
+namespace sdn::cpu::SDN_ISA {
+
+SDN_INLINE vec& operator+=(vec& a, vec b) {
+    return a = a + b;
+}
+SDN_INLINE vec& operator*=(vec& a, vec b) {
+    return a = a * b;
+}
+
+}  // namespace sdn::cpu::SDN_ISA

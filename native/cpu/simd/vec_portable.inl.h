@@ -1,0 +1,119 @@
+// `vec` in plain C++: 4 lanes, for machines without AVX2 and as the reference of the other two. See vec.inl.h.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "core/dtype.h"
+
+namespace sdn::cpu::SDN_ISA {
+
+constexpr int kLanes = 4;
+
+struct vec {
+    float v[4];
+};
+
+SDN_INLINE vec zero() {
+    return {{0.0f, 0.0f, 0.0f, 0.0f}};
+}
+SDN_INLINE vec broadcast(float x) {
+    return {{x, x, x, x}};
+}
+SDN_INLINE vec load(const float* p) {
+    return {{p[0], p[1], p[2], p[3]}};
+}
+SDN_INLINE vec load_partial(const float* p, int64_t n) {
+    vec r = zero();
+    for (int64_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+}
+SDN_INLINE vec load_float16(const void* p) {
+    uint16_t bits[4];
+    std::memcpy(bits, p, sizeof bits);
+    return {{float_from_half(bits[0]), float_from_half(bits[1]), float_from_half(bits[2]), float_from_half(bits[3])}};
+}
+SDN_INLINE vec load_bfloat16(const void* p) {
+    uint16_t bits[4];
+    std::memcpy(bits, p, sizeof bits);
+    vec r;
+    for (int i = 0; i < 4; ++i) {
+        const uint32_t wide = static_cast<uint32_t>(bits[i]) << 16;
+        std::memcpy(&r.v[i], &wide, sizeof wide);
+    }
+    return r;
+}
+SDN_INLINE void store(float* p, vec a) {
+    std::memcpy(p, a.v, sizeof a.v);
+}
+SDN_INLINE void store_partial(float* p, vec a, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) p[i] = a.v[i];
+}
+
+SDN_INLINE vec operator+(vec a, vec b) {
+    return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+}
+SDN_INLINE vec operator-(vec a, vec b) {
+    return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}};
+}
+SDN_INLINE vec operator*(vec a, vec b) {
+    return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
+}
+SDN_INLINE vec operator/(vec a, vec b) {
+    return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}};
+}
+SDN_INLINE vec fma(vec a, vec b, vec c) {
+    return a * b + c;
+}
+SDN_INLINE vec select_less(vec a, vec b, vec x, vec y) {
+    vec r;
+    for (int i = 0; i < 4; ++i) r.v[i] = a.v[i] < b.v[i] ? x.v[i] : y.v[i];
+    return r;
+}
+SDN_INLINE vec maximum(vec a, vec b) {
+    return select_less(b, a, a, b);
+}
+SDN_INLINE vec minimum(vec a, vec b) {
+    return select_less(a, b, a, b);
+}
+SDN_INLINE vec abs(vec a) {
+    for (float& x : a.v) x = std::fabs(x);
+    return a;
+}
+SDN_INLINE vec round(vec a) {
+    const vec shift = broadcast(12582912.0f);  // 1.5 * 2^23: the sum's unit is 1, and the addition rounds to even
+    return (a + shift) - shift;
+}
+
+// 2^n for integral -126 <= n <= 127; for any other n some number.
+SDN_INLINE float power_of_two(int32_t n) {
+    const uint32_t bits = (static_cast<uint32_t>(n) + 127u) << 23;
+    float r;
+    std::memcpy(&r, &bits, sizeof r);
+    return r;
+}
+SDN_INLINE vec scale_by_power_of_two(vec a, vec n) {
+    const float shift = 12582912.0f;  // as in round(): the low bits of n + shift are those of the integer n
+    uint32_t shift_bits, bits;
+    std::memcpy(&shift_bits, &shift, sizeof shift_bits);
+    for (int i = 0; i < 4; ++i) {
+        const float shifted = n.v[i] + shift;
+        std::memcpy(&bits, &shifted, sizeof bits);
+        const int32_t whole = static_cast<int32_t>(bits - shift_bits);
+        const int32_t half = whole / 2;
+        a.v[i] = a.v[i] * power_of_two(half) * power_of_two(whole - half);
+    }
+    return a;
+}
+SDN_INLINE float sum(vec a) {
+    return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
+}
+SDN_INLINE float maximum(vec a) {
+    const float low = a.v[0] > a.v[2] ? a.v[0] : a.v[2];
+    const float high = a.v[1] > a.v[3] ? a.v[1] : a.v[3];
+    return low > high ? low : high;
+}
+
+SDN_INLINE void prefetch(const void*) {}
+
+}  // namespace sdn::cpu::SDN_ISA
