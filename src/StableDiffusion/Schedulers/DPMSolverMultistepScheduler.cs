@@ -27,25 +27,13 @@ public sealed record DPMSolverMultistepScheduler : DpmSolverScheduler
     {
         float[] alphas = AlphasCumprodForSigmas(RescaleBetasZeroSnr);
         float[] training = NoiseTable.Sigmas(alphas);
-        float[] logs = SigmaTable.Logs(training);
         int[] timesteps = start.Timesteps is { } chosen
             ? [.. chosen.Select(t => (int)t)]
             : TimestepTable.WholeWithEnd(this, NumTrainTimesteps - ClippedTimesteps(alphas), steps);
-        double[] sigmas;
-        if (Respaced(training[^1], training[0], steps) is { } respaced)
-        {
-            sigmas = respaced;
-            timesteps = Visited(sigmas, logs, rounded: UseKarrasSigmas);
-        }
-        else if (UseLuLambdas)
-        {
-            sigmas = Array.ConvertAll(TimestepTable.Linspace(0, 1, steps), ramp => Math.Exp(logs[^1] + ramp * ((double)logs[0] - logs[^1])));
-            timesteps = Visited(sigmas, logs, rounded: true);
-        }
-        else
-        {
-            sigmas = SigmaTable.Interpolate(timesteps.Select(t => (float)t), training);
-        }
+        bool rounded = BetaSchedule != BetaSchedule.SquaredCosCapV2;
+        (timesteps, double[] sigmas) = UseLuLambdas && !UseKarrasSigmas
+            ? WholeLevels(LuLevels(SigmaTable.Logs(training), steps), training, rounded)
+            : WholeLevels(timesteps, training, steps, rounded);
         return new Run(this, new RunTables
         {
             Timesteps = Array.ConvertAll(timesteps, t => (float)t),
@@ -55,12 +43,7 @@ public sealed record DPMSolverMultistepScheduler : DpmSolverScheduler
         });
     }
 
-    /// <summary>The whole timesteps of noise levels: rounded or, as diffusers does in some cases, cut.</summary>
-    int[] Visited(double[] sigmas, float[] logs, bool rounded)
-    {
-        IEnumerable<double> timesteps = sigmas.Select(sigma => SigmaTable.ToTimestep(sigma, logs));
-        return rounded && BetaSchedule != BetaSchedule.SquaredCosCapV2 ? TimestepTable.Rounded(timesteps) : [.. timesteps.Select(t => (int)t)];
-    }
+    static double[] LuLevels(float[] logs, int steps) => Array.ConvertAll(TimestepTable.Linspace(logs[^1], logs[0], steps), Math.Exp);
 
     sealed class Run(DPMSolverMultistepScheduler config, RunTables tables) : ScaledSigmaRun(tables)
     {
@@ -71,7 +54,7 @@ public sealed record DPMSolverMultistepScheduler : DpmSolverScheduler
         {
             int count = call - FirstCall, order = OrderOf(call);
             var program = new StepProgramBuilder();
-            config.Convert(program, Converted(count), Register.Slot(config.SolverOrder), Level(call));
+            Register original = config.Convert(program, Converted(count), Register.Slot(config.SolverOrder), Level(call));
 
             // The third order always takes both differences; the second weighs the first as the midpoint rule or Heun's does.
             bool midpoint = order < 3 && config.SolverType != SolverType.Heun;
@@ -81,7 +64,7 @@ public sealed record DPMSolverMultistepScheduler : DpmSolverScheduler
             {
                 terms.Add(new Term(Register.Noise, weights.Noise));
             }
-            return program.Combine(Register.Sample, [.. terms]).Build(config.Preview(Converted(count)), config.IsStochastic);
+            return program.Combine(Register.Sample, [.. terms]).Build(original, config.IsStochastic);
         }
 
         int OrderOf(int call)

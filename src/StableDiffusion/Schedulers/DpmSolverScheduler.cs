@@ -56,23 +56,19 @@ public abstract record DpmSolverScheduler : SigmaScheduler
     /// Adds the conversion of the model output into what the solver integrates: the noise-free sample for DPM-Solver++, the noise for
     /// DPM-Solver.
     /// </summary>
-    private protected void Convert(StepProgramBuilder program, Register target, Register scratch, NoiseLevel level)
+    /// <returns>Where the noise-free sample is: the target, or for DPM-Solver the scratch register.</returns>
+    private protected Register Convert(StepProgramBuilder program, Register target, Register scratch, NoiseLevel level)
     {
         double alpha = level.Alpha, sigma = level.Sigma;
         Register original = PredictsNoise ? scratch : target;
-        if (!PredictsNoise || Thresholding)
-        {
-            program.Combine(original, Prediction.Original(PredictionType, alpha, sigma).Terms());
-            program.Add(SampleLimit.For(original, Thresholding, DynamicThresholdingRatio, SampleMaxValue));
-        }
+        program.Combine(original, Prediction.Original(PredictionType, alpha, sigma).Terms());
+        program.Add(SampleLimit.For(original, Thresholding, DynamicThresholdingRatio, SampleMaxValue));
         if (PredictsNoise)
         {
             program.Combine(target, Thresholding
                 ? [new Term(Register.Sample, 1 / sigma), new Term(original, -alpha / sigma)]
                 : Prediction.Noise(PredictionType, alpha, sigma).Terms());
         }
+        return original;
     }
-
-    /// <summary>The noise-free prediction in a register, as a preview.</summary>
-    private protected Register? Preview(Register converted) => PredictsNoise ? null : converted;
 }

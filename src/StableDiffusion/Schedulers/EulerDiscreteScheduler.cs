@@ -46,23 +46,25 @@ public sealed record EulerDiscreteScheduler : SigmaScheduler
 
     (float[] Timesteps, float[] Sigmas) Layout(int steps, SchedulerStart start, float[] training)
     {
-        float[] logs = SigmaTable.Logs(training);
         if (start.Sigmas is { } given)
         {
             float[] levels = SigmaTable.ToSingle(given);
-            return (SigmaTable.ToSingle(levels[..^1].Select(sigma => SigmaTable.ToTimestep(sigma, logs))), levels);
+            return (SigmaTable.ToSingle(SigmaTable.ToTimesteps(levels[..^1].Select(sigma => (double)sigma), training)), levels);
         }
         float[] timesteps = start.Timesteps is { } chosen ? SigmaTable.ToSingle(chosen) : TimestepTable.Fractional(this, steps);
         double[] sigmas = InterpolationType == InterpolationType.Linear
             ? SigmaTable.Interpolate(timesteps, training)
-            : Array.ConvertAll(NoiseTable.Linspace(logs[^1], logs[0], steps + 1), log => (double)(float)Math.Exp(log));
+            : EvenlyInLogarithm(SigmaTable.Logs(training), steps + 1);
         if (Respaced(SigmaMax ?? sigmas[0], SigmaMin ?? sigmas[^1], steps) is { } respaced)
         {
             sigmas = respaced;
-            timesteps = SigmaTable.ToSingle(sigmas.Select(sigma => SigmaTable.ToTimestep(sigma, logs)));
+            timesteps = SigmaTable.ToSingle(SigmaTable.ToTimesteps(sigmas, training));
         }
         return (timesteps, SigmaTable.ToSingle(sigmas.Append(FinalSigmasType == FinalSigmasType.SigmaMin ? training[0] : 0)));
     }
+
+    static double[] EvenlyInLogarithm(float[] logs, int count) =>
+        Array.ConvertAll(NoiseTable.Linspace(logs[^1], logs[0], count), log => (double)(float)Math.Exp(log));
 
     sealed class Run(PredictionType prediction, SchedulerStart start, RunTables tables) : SigmaRun(tables)
     {
@@ -71,21 +73,13 @@ public sealed record EulerDiscreteScheduler : SigmaScheduler
         public override StepProgram Step(int call)
         {
             double sigma = Sigmas[call];
-            bool inRange = sigma >= start.ChurnMinSigma && sigma <= start.ChurnMaxSigma;
-            double gamma = inRange ? Math.Min(start.Churn / (Sigmas.Count - 1), Math.Sqrt(2) - 1) : 0;
-            double raised = sigma * (gamma + 1);
+            (double raised, bool draws, StepProgramBuilder program) = Churn(call, start);
             // A model that predicts v is read at the unraised noise level, as in diffusers.
             Prediction original = Prediction.OriginalUnscaled(prediction, prediction == PredictionType.VPrediction ? sigma : raised);
-            var program = new StepProgramBuilder();
-            if (gamma > 0)
-            {
-                double added = start.ChurnNoise * Math.Sqrt(raised * raised - sigma * sigma);
-                program.Combine(Register.Sample, new Term(Register.Sample, 1), new Term(Register.Noise, added));
-            }
             return program
                 .Combine(Original, original.Terms())
                 .Combine(Register.Sample, [new Term(Register.Sample, 1), .. original.Derivative(raised).Terms(Sigmas[call + 1] - raised)])
-                .Build(Original, drawsNoise: gamma > 0);
+                .Build(Original, draws);
         }
     }
 }

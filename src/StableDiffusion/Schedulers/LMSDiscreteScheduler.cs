@@ -10,14 +10,7 @@ public sealed record LMSDiscreteScheduler : SigmaScheduler
     {
         float[] alphas = AlphasCumprod();
         float[] training = NoiseTable.Sigmas(alphas);
-        float[] timesteps = TimestepTable.Fractional(this, steps);
-        double[] sigmas = SigmaTable.Interpolate(timesteps, training);
-        if (Respaced(sigmas[0], sigmas[^1], steps) is { } respaced)
-        {
-            float[] logs = SigmaTable.Logs(training);
-            sigmas = respaced;
-            timesteps = SigmaTable.ToSingle(sigmas.Select(sigma => SigmaTable.ToTimestep(sigma, logs)));
-        }
+        (float[] timesteps, double[] sigmas) = Levels(TimestepTable.Fractional(this, steps), training);
         float[] levels = SigmaTable.ToSingle(sigmas.Append(0));
         return new Run(PredictionType, new RunTables
         {

@@ -48,6 +48,7 @@ public sealed record PNDMScheduler : BetaScheduler
 
         static readonly Register StepStart = Register.Slot(Outputs);
         static readonly Register Blend = Register.Slot(Outputs + 1);
+        static readonly Register Original = Register.Slot(Outputs + 2);
 
         /// <summary>Adams-Bashforth weights by the number of outputs there are, newest first.</summary>
         static readonly double[][] AdamsBashforth = [[1], [3.0 / 2, -1.0 / 2], [23.0 / 12, -16.0 / 12, 5.0 / 12], [55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24]];
@@ -57,12 +58,14 @@ public sealed record PNDMScheduler : BetaScheduler
         public override StepProgram Step(int call)
         {
             int count = call - FirstCall;
-            return count < rungeKuttaCalls ? RungeKutta(call, count) : Multistep(call, count);
+            double alpha = Alpha(TimestepAt(call));
+            var program = new StepProgramBuilder()
+                .Combine(Original, Prediction.Original(config.PredictionType, Math.Sqrt(alpha), Math.Sqrt(1 - alpha)).Terms());
+            return count < rungeKuttaCalls ? RungeKutta(program, call, count) : Multistep(program, call, count);
         }
 
-        StepProgram RungeKutta(int call, int count)
+        StepProgram RungeKutta(StepProgramBuilder program, int call, int count)
         {
-            var program = new StepProgramBuilder();
             int previous = TimestepAt(call) - (count % 2 == 0 ? stride / 2 : 0);
             int timestep = timesteps[count / 4 * 4];
             double[] weights = [1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6];
@@ -81,9 +84,8 @@ public sealed record PNDMScheduler : BetaScheduler
             return Transfer(program, StepStart, timestep, previous, [new Term(slope, 1)]);
         }
 
-        StepProgram Multistep(int call, int count)
+        StepProgram Multistep(StepProgramBuilder program, int call, int count)
         {
-            var program = new StepProgramBuilder();
             int timestep = TimestepAt(call), previous = timestep - stride;
             if (count == 1)
             {
@@ -116,7 +118,7 @@ public sealed record PNDMScheduler : BetaScheduler
                 ofSlope *= Math.Sqrt(alpha);
             }
             program.Combine(Register.Sample, [new Term(from, ofSample), .. slope.Select(term => term with { Coefficient = ofSlope * term.Coefficient })]);
-            return program.Build(predictedOriginal: null);
+            return program.Build(Original);
         }
     }
 }

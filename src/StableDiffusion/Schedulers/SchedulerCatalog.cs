@@ -10,7 +10,9 @@ static class SchedulerCatalog
     static readonly Type[] Classes =
     [
         typeof(PNDMScheduler), typeof(LMSDiscreteScheduler), typeof(DDIMScheduler), typeof(EulerDiscreteScheduler),
-        typeof(EulerAncestralDiscreteScheduler), typeof(DPMSolverMultistepScheduler),
+        typeof(EulerAncestralDiscreteScheduler), typeof(DPMSolverMultistepScheduler), typeof(DDPMScheduler), typeof(UniPCMultistepScheduler),
+        typeof(HeunDiscreteScheduler), typeof(KDPM2DiscreteScheduler), typeof(KDPM2AncestralDiscreteScheduler),
+        typeof(DPMSolverSinglestepScheduler), typeof(DEISMultistepScheduler), typeof(LCMScheduler), typeof(TCDScheduler), typeof(EDMEulerScheduler),
     ];
 
     /// <summary>Web UI name, class, and what it fixes. The second name is the one node-based UIs use.</summary>

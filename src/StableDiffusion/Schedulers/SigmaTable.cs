@@ -38,6 +38,15 @@ static class SigmaTable
         return (1 - weight) * low + weight * (low + 1);
     }
 
+    /// <summary>The fractional training timesteps of noise levels.</summary>
+    /// <param name="sigmas">The noise levels.</param>
+    /// <param name="training">The training noise levels, ascending.</param>
+    public static IEnumerable<double> ToTimesteps(IEnumerable<double> sigmas, float[] training)
+    {
+        float[] logs = Logs(training);
+        return sigmas.Select(sigma => ToTimestep(sigma, logs));
+    }
+
     /// <summary>Rounds to float32.</summary>
     public static float[] ToSingle(IEnumerable<double> values) => [.. values.Select(value => (float)value)];
 

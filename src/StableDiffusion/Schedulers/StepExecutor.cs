@@ -35,9 +35,9 @@ public sealed class StepExecutor<T>(IStepOps<T> ops) : IDisposable
     /// <param name="sample">The latents; replaced in place by the previous sample.</param>
     /// <param name="modelOutput">What the model predicted; not changed.</param>
     /// <param name="noise">A normal draw where the program draws noise, else null; not changed.</param>
-    /// <returns>The predicted noise-free sample, which stays valid until the next step; null where the scheduler forms none.</returns>
+    /// <returns>The predicted noise-free sample, which stays valid until the next step.</returns>
     /// <exception cref="InvalidOperationException">A step was left out, or the noise a step draws was not given.</exception>
-    public T? Execute(StepProgram program, T sample, T modelOutput, T? noise = null)
+    public T Execute(StepProgram program, T sample, T modelOutput, T? noise = null)
     {
         ArgumentNullException.ThrowIfNull(program);
         if (program.DrawsNoise && noise is null)
@@ -64,7 +64,7 @@ public sealed class StepExecutor<T>(IStepOps<T> ops) : IDisposable
                     throw new InvalidOperationException($"Unknown step instruction {instruction.GetType().Name}.");
             }
         }
-        return program.PredictedOriginal is { } register ? Read(register, sample, modelOutput, noise) : null;
+        return Read(program.PredictedOriginal, sample, modelOutput, noise);
     }
 
     /// <summary>Gives the slots back.</summary>

@@ -52,14 +52,14 @@ public sealed record DynamicThreshold(Register Target, double Ratio, double MaxV
 /// <summary>What one scheduler step does, as a short list of operations. After them the sample register holds the previous sample.</summary>
 /// <param name="Instructions">The operations, in order.</param>
 /// <param name="PredictedOriginal">
-/// Where the predicted noise-free sample is after the step, for previews; null for a solver that forms none. In LCM and TCD it is what
-/// diffusers calls <c>denoised</c> and <c>pred_noised_sample</c>.
+/// Where the predicted noise-free sample is after the step, for previews. diffusers: <c>pred_original_sample</c>, in LCM <c>denoised</c>;
+/// some schedulers there form it without handing it out, or not at all.
 /// </param>
 /// <param name="DrawsNoise">
 /// Whether the step takes one normal draw of the shape of the latents. It may be true where the noise has no weight: diffusers draws
 /// there as well, and the next step's draw depends on it.
 /// </param>
-public sealed record StepProgram(IReadOnlyList<StepInstruction> Instructions, Register? PredictedOriginal, bool DrawsNoise);
+public sealed record StepProgram(IReadOnlyList<StepInstruction> Instructions, Register PredictedOriginal, bool DrawsNoise);
 
 /// <summary>Collects the instructions of a step.</summary>
 sealed class StepProgramBuilder
@@ -102,5 +102,5 @@ sealed class StepProgramBuilder
     }
 
     /// <summary>The program so far.</summary>
-    public StepProgram Build(Register? predictedOriginal, bool drawsNoise = false) => new(instructions, predictedOriginal, drawsNoise);
+    public StepProgram Build(Register predictedOriginal, bool drawsNoise = false) => new(instructions, predictedOriginal, drawsNoise);
 }

@@ -65,12 +65,11 @@ public class SchedulerParityTests
                 drawnAt.Add(i);
             }
             carried += Tolerances.StepRounding * sample.Max(Math.Abs);
-            float[]? original = executor.Execute(program, sample, output, draw);
+            float[] original = executor.Execute(program, sample, output, draw);
             Check(sample, latents.Slice(i + 1), $"latents[{i + 1}]");
             if (originals is not null)
             {
-                Assert.That(original, Is.Not.Null, "the scheduler gives no predicted original sample");
-                Check(original!, originals.Slice(i), $"pred_original[{i}]");
+                Check(original, originals.Slice(i), $"pred_original[{i}]");
             }
         }
         Tolerances.AssertPeakError(sample, latents.Slice(latents.Shape[0] - 1), shape, limit, "the last latents");
@@ -156,7 +155,7 @@ public class SchedulerParityTests
         return Array.ConvertAll(x, value => linear * value + b * MathF.Sin(c * value));
     }
 
-    /// <summary>Whole numbers are compared exactly, others entry by entry.</summary>
+    /// <summary>Whole timesteps are compared exactly, fractional ones against the largest, noise levels and alphas each against itself.</summary>
     static void AssertTable(IReadOnlyList<float> actual, JsonElement tensors, string meaning)
     {
         if (!tensors.TryGetProperty(meaning, out JsonElement key))
@@ -167,6 +166,10 @@ public class SchedulerParityTests
         if (expected.DType == "I64")
         {
             Tolerances.AssertEqual<double>([.. actual], expected.ToDouble(), expected.Shape, meaning);
+        }
+        else if (meaning == "timesteps")
+        {
+            Tolerances.AssertPeakError([.. actual], expected, Tolerances.SchedulerTable, meaning);
         }
         else
         {
