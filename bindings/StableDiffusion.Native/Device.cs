@@ -39,8 +39,8 @@ public sealed class Device : IDisposable
     /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cuda</c>, <c>cuda:1</c> or <c>auto</c>.</summary>
     /// <param name="name">The device's name.</param>
     /// <param name="threads">CPU worker threads, the caller included; 0 = one per available core.</param>
-    /// <exception cref="DeviceNotFoundException">No such device; the text says why.</exception>
-    /// <exception cref="ArgumentException">A name that is none of the above.</exception>
+    /// <exception cref="DeviceNotFoundException">No such device, or a name that is none of the above; the text says why.</exception>
+    /// <exception cref="ArgumentException">An empty name, or an impossible number of threads.</exception>
     public static Device Open(string name, int threads = 0)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);

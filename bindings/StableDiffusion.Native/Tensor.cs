@@ -51,12 +51,16 @@ public readonly struct Tensor : IDisposable
             throw new ArgumentException($"a tensor has 1 to 4 dimensions, not {shape.Length}");
         }
         _native = new NativeTensor { Data = data, DType = (int)dtype, Rank = shape.Length };
-        long stride = 1;
+        long stride = 1, mostElements = long.MaxValue / dtype.Size();
         for (int i = 3; i >= 0; i--)
         {
             _native.Shape[i] = i < shape.Length ? shape[i] : 1;
             if (i < shape.Length)
             {
+                if (shape[i] < 1 || shape[i] > mostElements / stride)
+                {
+                    throw new ArgumentException($"[{string.Join(",", shape.ToArray())}] is no shape: a dimension is below 1, or the bytes do not fit 64 bits");
+                }
                 _native.Stride[i] = stride;
                 stride *= shape[i];
             }
@@ -147,6 +151,15 @@ public readonly struct Tensor : IDisposable
     /// <summary>The dimensions in another order, over the same memory: <c>Permute(0,3,1,2)</c> sees NHWC as NCHW.</summary>
     public Tensor Permute(params ReadOnlySpan<int> order)
     {
+        int seen = 0;
+        foreach (int dimension in order)
+        {
+            seen |= 1 << dimension;
+        }
+        if (order.Length != Rank || seen != (1 << Rank) - 1)
+        {
+            throw new ArgumentException($"[{string.Join(",", order.ToArray())}] is no order of the dimensions of {this}");
+        }
         NativeTensor native = _native;
         for (int i = 0; i < Rank; i++)
         {
