@@ -84,12 +84,14 @@ public sealed class WeightScope
         return this[names[0]];
     }
 
-    /// <summary>Reads a tensor and records that it was wanted.</summary>
+    /// <summary>What is stored under a name, or null if nothing is; a source of random numbers answers with the expected shape.</summary>
+    public WeightInfo? Find(string name, params ReadOnlySpan<long> expectedShape) => source.Find(Key(name), expectedShape);
+
+    /// <summary>Checks a tensor without reading it and records that it is wanted, so that a wrong file is refused before gigabytes are read.</summary>
     /// <param name="name">Key below this scope, such as "weight".</param>
     /// <param name="shape">The shape that the model's configuration asks for.</param>
-    /// <returns>The tensor in its stored type (F32, F16, BF16 or F64); the caller disposes it.</returns>
-    /// <exception cref="InvalidWeightsException">It is missing, has another shape or type, or cannot be read.</exception>
-    public HostTensor ReadTensor(string name, params ReadOnlySpan<long> shape)
+    /// <exception cref="InvalidWeightsException">It is missing or has another shape or type.</exception>
+    public WeightInfo Expect(string name, params ReadOnlySpan<long> shape)
     {
         string key = Key(name);
         WeightInfo info = source.Find(key, shape)
@@ -104,6 +106,19 @@ public sealed class WeightScope
             throw new InvalidWeightsException($"The tensor {SafetensorsHeader.Quote(key)} in '{source.Describe(key)}' has the dtype {info.DType.SafetensorsName()}, but weights must be F32, F16, BF16 or F64.");
         }
 
+        read.TryAdd(key, 0);
+        return info;
+    }
+
+    /// <summary>Reads a tensor and records that it was wanted.</summary>
+    /// <param name="name">Key below this scope, such as "weight".</param>
+    /// <param name="shape">The shape that the model's configuration asks for.</param>
+    /// <returns>The tensor in its stored type (F32, F16, BF16 or F64); the caller disposes it.</returns>
+    /// <exception cref="InvalidWeightsException">It is missing, has another shape or type, or cannot be read.</exception>
+    public HostTensor ReadTensor(string name, params ReadOnlySpan<long> shape)
+    {
+        string key = Key(name);
+        WeightInfo info = Expect(name, shape);
         HostTensor tensor = new(key, info);
         try
         {
@@ -115,7 +130,6 @@ public sealed class WeightScope
             throw;
         }
 
-        read.TryAdd(key, 0);
         return tensor;
     }
 

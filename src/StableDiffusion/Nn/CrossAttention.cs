@@ -1,0 +1,82 @@
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Nn;
+
+/// <summary>
+/// What cross-attention looks at: the tokens of a prompt, or the keys and values that each layer made of them before. They do not change
+/// from step to step, so a sampling loop has them made once.
+/// </summary>
+public readonly struct AttentionContext
+{
+    private readonly IReadOnlyDictionary<CrossAttention, Tensor>? _keysValues;
+
+    /// <summary>Tokens <c>[B,T,C]</c>; each layer makes its keys and values anew.</summary>
+    public AttentionContext(Tensor tokens) => Tokens = tokens;
+
+    /// <summary>Keys and values of every layer that will ask, each as <see cref="CrossAttention.KeysValues"/> gave them.</summary>
+    public AttentionContext(IReadOnlyDictionary<CrossAttention, Tensor> keysValues) => _keysValues = keysValues;
+
+    /// <summary>The tokens; none when keys and values were made before.</summary>
+    public Tensor Tokens { get; }
+
+    internal bool TryGetKeysValues(CrossAttention layer, out Tensor keysValues)
+    {
+        keysValues = default;
+        return _keysValues is not null && _keysValues.TryGetValue(layer, out keysValues);
+    }
+}
+
+/// <summary>
+/// Multi-head attention of tokens to a context (Vaswani et al. 2017, arXiv 1706.03762). Key and value are one matrix product, read in
+/// place by the attention.
+/// </summary>
+public sealed class CrossAttention : Layer
+{
+    private readonly Linear to_q;
+    private readonly PackedWeight to_kv;
+    private readonly Linear to_out_0;
+    private readonly long _inner;
+    private readonly int _heads;
+
+    /// <summary>Declares it.</summary>
+    /// <param name="builder">Its place.</param>
+    /// <param name="channels">Channels in and out.</param>
+    /// <param name="contextChannels">Channels of the context.</param>
+    /// <param name="inner">Channels of query, key and value each: heads times head size.</param>
+    /// <param name="heads">Number of heads.</param>
+    public CrossAttention(LayerBuilder builder, long channels, long contextChannels, long inner, int heads) : base(builder)
+    {
+        to_q = new Linear(builder["to_q"], channels, inner, bias: false);
+        to_kv = builder.Stacked(contextChannels, inner, bias: false, pointwiseConvolution: false, builder.Scope["to_k"], builder.Scope["to_v"]);
+        to_out_0 = new Linear(builder["to_out.0"], inner, channels);
+        (_inner, _heads) = (inner, heads);
+    }
+
+    /// <summary>Keys and values of a context <c>[B,T,contextChannels]</c>, as <c>[B,T,2*inner]</c>.</summary>
+    public Tensor KeysValues(Exec exec, Tensor tokens)
+    {
+        using TraceScope trace = Trace(exec);
+        return exec.Linear(tokens, to_kv.Value);
+    }
+
+    /// <summary><c>[B,T,C]</c> to <c>[B,T,C]</c>, plus <paramref name="residual"/>, where given.</summary>
+    public Tensor Forward(Exec exec, Tensor x, AttentionContext context, Tensor residual = default)
+    {
+        using TraceScope trace = Trace(exec);
+        Tensor query = to_q.Forward(exec, x);
+        bool madeBefore = context.TryGetKeysValues(this, out Tensor keysValues);
+        if (!madeBefore)
+        {
+            keysValues = exec.Linear(context.Tokens, to_kv.Value); // [B,Tc,2*inner]
+        }
+        Tensor attended = exec.Attention(query, keysValues.Slice(-1, 0, _inner), keysValues.Slice(-1, _inner, _inner), _heads);
+        query.Dispose();
+        if (!madeBefore)
+        {
+            keysValues.Dispose();
+        }
+        Tensor output = to_out_0.Forward(exec, attended, residual: residual);
+        attended.Dispose();
+        return output;
+    }
+}
