@@ -1,0 +1,240 @@
+using StableDiffusion.Native;
+using StableDiffusion.Nn;
+using StableDiffusion.Weights;
+
+namespace StableDiffusion.Models.Unet;
+
+/// <summary>
+/// The denoising network of latent diffusion (Ronneberger et al. 2015, arXiv 1505.04597; Rombach et al. 2021, arXiv 2112.10752),
+/// equivalent to diffusers' <c>UNet2DConditionModel</c> for SD 1.x, SD 2.x and SDXL. Thread-safe.
+/// </summary>
+public sealed class UNet2DConditionModel : Layer
+{
+    private readonly Timesteps time_proj;
+    private readonly TimestepEmbedding time_embedding;
+    private readonly Timesteps? add_time_proj;
+    private readonly TimestepEmbedding? add_embedding;
+    private readonly Conv2d conv_in;
+    private readonly UnetDownBlock2D[] down_blocks;
+    private readonly UNetMidBlock2DCrossAttn mid_block;
+    private readonly UnetUpBlock2D[] up_blocks;
+    private readonly GroupNorm conv_norm_out;
+    private readonly Conv2d conv_out;
+
+    /// <summary>Declares it; <see cref="LayerBuilder.Load"/> makes it usable.</summary>
+    public UNet2DConditionModel(LayerBuilder builder, UnetConfig config) : base(builder)
+    {
+        Config = config ?? throw new ArgumentNullException(nameof(config));
+        int channels = config.BlockOutChannels[0], levels = config.Levels;
+        conv_in = new Conv2d(builder["conv_in"], config.InChannels, channels, config.ConvInKernel);
+        time_proj = new Timesteps(builder["time_proj"], channels, config.FlipSinToCos, config.FreqShift);
+        time_embedding = new TimestepEmbedding(builder["time_embedding"], channels, config.TimeEmbedDim, config.TimeCondProjDim);
+        if (config.AddTextTime)
+        {
+            add_time_proj = new Timesteps(builder["add_time_proj"], config.AdditionTimeEmbedDim, config.FlipSinToCos, config.FreqShift);
+            add_embedding = new TimestepEmbedding(builder["add_embedding"], config.ProjectionClassEmbeddingsInputDim, config.TimeEmbedDim);
+        }
+        down_blocks = [.. Enumerable.Range(0, levels).Select(i => new UnetDownBlock2D(builder["down_blocks"][i], config, i))];
+        mid_block = new UNetMidBlock2DCrossAttn(builder["mid_block"], config);
+        up_blocks = [.. Enumerable.Range(0, levels).Select(i => new UnetUpBlock2D(builder["up_blocks"][i], config, i))];
+        conv_norm_out = new GroupNorm(builder["conv_norm_out"], channels, config.NormNumGroups, config.NormEps);
+        conv_out = new Conv2d(builder["conv_out"], channels, config.OutChannels, config.ConvOutKernel);
+    }
+
+    /// <summary>Loads a component's folder: <c>config.json</c> and its weights.</summary>
+    /// <param name="folder">The folder, such as <c>unet</c>.</param>
+    /// <param name="device">Where the weights go.</param>
+    /// <param name="storage">How they are kept: Float32, Float16 or BFloat16.</param>
+    /// <param name="variant">diffusers' <c>variant</c>, as for <see cref="WeightFolder.Open"/>.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    /// <exception cref="InvalidConfigException">The config cannot be used.</exception>
+    /// <exception cref="InvalidWeightsException">The weights cannot be used.</exception>
+    public static UNet2DConditionModel Load(string folder, Device device, DType storage = DType.Float32, string? variant = null, CancellationToken cancellation = default)
+    {
+        UnetConfig config = UnetConfig.Read(folder);
+        return ModelLoader.Load(folder, variant, device, storage, builder => new UNet2DConditionModel(builder, config), [], cancellation);
+    }
+
+    /// <summary>Loads it from any source of weights.</summary>
+    /// <exception cref="InvalidWeightsException">The weights cannot be used.</exception>
+    public static UNet2DConditionModel Load(UnetConfig config, IWeightSource source, Device device, DType storage = DType.Float32, CancellationToken cancellation = default) =>
+        ModelLoader.Load(source, device, storage, builder => new UNet2DConditionModel(builder, config), [], cancellation);
+
+    /// <summary>The facts it was built from.</summary>
+    public UnetConfig Config { get; }
+
+    /// <summary>Computes once what depends on the prompt alone, for use in every step.</summary>
+    /// <param name="exec">Where it runs, and in whose arena the result lies.</param>
+    /// <param name="encoderHiddenStates">The text encoder's hidden states <c>[B,T,C]</c>.</param>
+    /// <param name="added">Pooled text and picture sizes, for a model that takes them.</param>
+    public UnetContext PrepareContext(Exec exec, Tensor encoderHiddenStates, AddedConditions added = default)
+    {
+        CheckContext(encoderHiddenStates);
+        CheckAdded(added, encoderHiddenStates[0]);
+        var keysValues = new Dictionary<CrossAttention, Tensor>();
+        Collect(this);
+        return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added, default));
+
+        void Collect(Layer layer)
+        {
+            if (layer is CrossAttention attention)
+            {
+                keysValues.Add(attention, attention.KeysValues(exec, encoderHiddenStates));
+            }
+            foreach (Layer child in layer.Children)
+            {
+                Collect(child);
+            }
+        }
+    }
+
+    /// <summary>One evaluation, with keys and values of the context made anew.</summary>
+    /// <param name="exec">Where it runs.</param>
+    /// <param name="sample">Noisy latents <c>[B,H,W,in_channels]</c>, scaled as the scheduler wants; any H and W.</param>
+    /// <param name="timesteps">One timestep for the batch, or one per entry; fractions are fine.</param>
+    /// <param name="encoderHiddenStates">The text encoder's hidden states <c>[B,T,C]</c>.</param>
+    /// <param name="added">Pooled text and picture sizes, for a model that takes them.</param>
+    /// <param name="timestepCond">Embedded guidance scale <c>[B,time_cond_proj_dim]</c>, for a guidance-distilled model.</param>
+    /// <returns>The model's prediction <c>[B,H,W,out_channels]</c>.</returns>
+    public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, Tensor encoderHiddenStates,
+        AddedConditions added = default, Tensor timestepCond = default)
+    {
+        CheckContext(encoderHiddenStates);
+        CheckSample(sample, encoderHiddenStates[0]);
+        CheckAdded(added, sample[0]);
+        Tensor embedding = EmbedTime(exec, sample[0], timesteps, timestepCond);
+        if (add_embedding is not null)
+        {
+            Tensor sum = EmbedAdded(exec, added, embedding);
+            embedding.Dispose();
+            embedding = sum;
+        }
+        return Denoise(exec, sample, embedding, new AttentionContext(encoderHiddenStates));
+    }
+
+    /// <summary>One evaluation, with what <see cref="PrepareContext"/> made of the prompt.</summary>
+    /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
+    public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, UnetContext context, Tensor timestepCond = default)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        CheckSample(sample, context.Batch);
+        Tensor embedding = EmbedTime(exec, sample[0], timesteps, timestepCond);
+        if (!context.AddedEmbedding.IsNone)
+        {
+            exec.LinearCombination(embedding, [embedding, context.AddedEmbedding], [1, 1]);
+        }
+        return Denoise(exec, sample, embedding, context.Attention);
+    }
+
+    /// <summary>The numbered parts are those of the reference implementation. Takes the time embedding <c>[B,T]</c> over.</summary>
+    private Tensor Denoise(Exec exec, Tensor sample, Tensor timeEmbedding, AttentionContext context)
+    {
+        using TraceScope trace = Trace(exec);
+        // 1. time: every residual block takes the SiLU of it
+        Tensor embedding = exec.Activate(timeEmbedding, Activation.Silu);
+        timeEmbedding.Dispose();
+
+        // 2. pre-process
+        Tensor hidden = conv_in.Forward(exec, sample);
+
+        // 3. down: every result is kept for the way up
+        var skips = new List<Tensor> { hidden };
+        foreach (UnetDownBlock2D block in down_blocks)
+        {
+            hidden = block.Forward(exec, hidden, embedding, context, skips);
+        }
+
+        // 4. mid
+        hidden = mid_block.Forward(exec, hidden, embedding, context);
+
+        // 5. up: to the size of the next level's skip connections, which is odd where halving rounded up
+        foreach (UnetUpBlock2D block in up_blocks)
+        {
+            int next = skips.Count - block.SkipCount - 1;
+            (int, int) size = next < 0 ? default : ((int)skips[next][1], (int)skips[next][2]);
+            hidden = block.Forward(exec, hidden, embedding, context, skips, size);
+        }
+        embedding.Dispose();
+
+        // 6. post-process
+        Tensor normed = conv_norm_out.Forward(exec, hidden, activation: Activation.Silu);
+        hidden.Dispose();
+        Tensor output = conv_out.Forward(exec, normed);
+        normed.Dispose();
+        return output;
+    }
+
+    private Tensor EmbedTime(Exec exec, long batch, ReadOnlySpan<float> timesteps, Tensor condition)
+    {
+        if (timesteps.Length != 1 && timesteps.Length != batch)
+        {
+            throw new ArgumentException($"{timesteps.Length} timesteps for a batch of {batch}: give one, or one per entry.", nameof(timesteps));
+        }
+        if (!condition.IsNone && (Config.TimeCondProjDim is not { } channels || condition.Rank != 2 || condition[0] != batch || condition[1] != channels))
+        {
+            throw new ArgumentException(
+                $"The timestep condition must be [{batch},{Config.TimeCondProjDim?.ToString() ?? "none: the model's time_cond_proj_dim is null"}], not {condition}.", nameof(condition));
+        }
+        var each = new float[batch];
+        for (int i = 0; i < each.Length; i++)
+        {
+            each[i] = timesteps.Length == 1 ? timesteps[0] : timesteps[i];
+        }
+        Tensor steps = exec.Upload<float>(each, DType.Float32, batch);
+        Tensor waves = time_proj.Forward(exec, steps); // [B,C0]
+        steps.Dispose();
+        Tensor embedding = time_embedding.Forward(exec, waves, condition: condition); // [B,T]
+        waves.Dispose();
+        return embedding;
+    }
+
+    /// <summary>Embedding of pooled text and picture sizes <c>[B,T]</c>, plus <paramref name="residual"/>; none for a model without.</summary>
+    private Tensor EmbedAdded(Exec exec, AddedConditions added, Tensor residual)
+    {
+        if (add_embedding is null)
+        {
+            return default;
+        }
+        long batch = added.TimeIds[0], count = added.TimeIds[1];
+        Tensor waves = add_time_proj!.Forward(exec, added.TimeIds.View(batch * count)); // [B*N,D]
+        Tensor embedding = add_embedding.Forward(exec, added.TextEmbeds, waves.View(batch, count * Config.AdditionTimeEmbedDim), residual: residual);
+        waves.Dispose();
+        return embedding;
+    }
+
+    private void CheckSample(Tensor sample, long batch)
+    {
+        if (sample.Rank != 4 || sample[3] != Config.InChannels)
+        {
+            throw new ArgumentException($"The sample must be [B,H,W,{Config.InChannels}], not {sample}.", nameof(sample));
+        }
+        if (sample[0] != batch)
+        {
+            throw new ArgumentException($"The sample is a batch of {sample[0]}, but the context is one of {batch}.", nameof(sample));
+        }
+    }
+
+    private void CheckContext(Tensor context)
+    {
+        if (context.Rank != 3 || Config.CrossAttentionDim.Any(channels => channels != context[2]))
+        {
+            throw new ArgumentException(
+                $"The context must be [B,T,{string.Join("|", Config.CrossAttentionDim.Distinct())}], not {context}: use the text encoder that belongs to the UNet.", nameof(context));
+        }
+    }
+
+    private void CheckAdded(AddedConditions added, long batch)
+    {
+        if (!Config.AddTextTime)
+        {
+            return;
+        }
+        (Tensor text, Tensor ids) = (added.TextEmbeds, added.TimeIds);
+        int total = Config.ProjectionClassEmbeddingsInputDim;
+        if (text.Rank != 2 || ids.Rank != 2 || text[0] != batch || ids[0] != batch || text[1] + (ids[1] * Config.AdditionTimeEmbedDim) != total)
+        {
+            throw new ArgumentException(
+                $"The model needs pooled text [{batch},P] and time ids [{batch},N] with P + {Config.AdditionTimeEmbedDim} N = {total}, not {text} and {ids}.", nameof(added));
+        }
+    }
+}

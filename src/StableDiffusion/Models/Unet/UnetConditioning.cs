@@ -1,0 +1,39 @@
+using StableDiffusion.Native;
+using StableDiffusion.Nn;
+
+namespace StableDiffusion.Models.Unet;
+
+/// <summary>What an SDXL UNet takes beside the context, diffusers' <c>added_cond_kwargs</c>.</summary>
+/// <param name="TextEmbeds">Pooled text embedding <c>[B,P]</c>.</param>
+/// <param name="TimeIds">Float32 <c>[B,N]</c>: original height and width, crop top and left, target height and width, or what the model was trained with.</param>
+public readonly record struct AddedConditions(Tensor TextEmbeds, Tensor TimeIds);
+
+/// <summary>
+/// All that a UNet computes from the prompt alone, made once for the steps of a generation: keys and values of every cross-attention,
+/// and the embedding of the added conditions. It lies in the arena of the exec that made it and goes with that; dispose it to make room
+/// for another prompt.
+/// </summary>
+public sealed class UnetContext : IDisposable
+{
+    private readonly Dictionary<CrossAttention, Tensor> _keysValues;
+
+    internal UnetContext(long batch, Dictionary<CrossAttention, Tensor> keysValues, Tensor addedEmbedding) =>
+        (Batch, _keysValues, AddedEmbedding) = (batch, keysValues, addedEmbedding);
+
+    /// <summary>Number of prompts: the batch that a step with it must have.</summary>
+    public long Batch { get; }
+
+    internal AttentionContext Attention => new(_keysValues);
+
+    internal Tensor AddedEmbedding { get; }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (Tensor tensor in _keysValues.Values)
+        {
+            tensor.Dispose();
+        }
+        AddedEmbedding.Dispose();
+    }
+}
