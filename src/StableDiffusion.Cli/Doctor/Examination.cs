@@ -1,0 +1,183 @@
+using System.Collections;
+using System.Runtime.InteropServices;
+using StableDiffusion.Native;
+using StableDiffusion.Weights;
+
+namespace StableDiffusion.Cli.Doctor;
+
+/// <summary>Looks at everything a picture needs. Whatever is missing becomes a fact and, where it matters, a problem; nothing throws.</summary>
+internal static class Examination
+{
+    private static readonly string[] InstructionSets = ["cpu:portable", "cpu:avx2", "cpu:avx512"];
+    private static readonly string[] Components = ["text_encoder", "unet", "vae"];
+
+    internal static Diagnosis Run()
+    {
+        var diagnosis = new Diagnosis();
+        LookAtVersions(diagnosis);
+        if (LookAtLibrary(diagnosis))
+        {
+            LookAtCpu(diagnosis);
+            LookAtCuda(diagnosis);
+        }
+        LookAtMemory(diagnosis);
+        LookAtEnvironment(diagnosis);
+        LookAtDemoModel(diagnosis);
+        return diagnosis;
+    }
+
+    private static void LookAtVersions(Diagnosis diagnosis)
+    {
+        const string Heading = "Program";
+        diagnosis.Fact(Heading, "version", CommandLineApp.Version);
+        diagnosis.Fact(Heading, "framework", $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
+        diagnosis.Fact(Heading, "system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}");
+        diagnosis.Fact(Heading, "folder", AppContext.BaseDirectory);
+    }
+
+    private static bool LookAtLibrary(Diagnosis diagnosis)
+    {
+        const string Heading = "Native library";
+        try
+        {
+            diagnosis.Fact(Heading, "path", NativeLibraryLocator.Path);
+            diagnosis.Fact(Heading, "build", NativeLibraryLocator.BuildInfo);
+            return true;
+        }
+        catch (Exception failure)
+        {
+            diagnosis.Fact(Heading, "path", "none");
+            diagnosis.Problem(failure.Message);
+            return false;
+        }
+    }
+
+    private static void LookAtCpu(Diagnosis diagnosis)
+    {
+        const string Heading = "CPU";
+        try
+        {
+            using Device cpu = Device.Open("cpu");
+            DeviceInfo info = cpu.Info;
+            diagnosis.Fact(Heading, "name", info.Name);
+            diagnosis.Fact(Heading, "device cpu", $"{info.InstructionSet}, {info.Threads} threads, {cpu.MeasurePeakGflops(0.1):0} GFLOP/s at most (float32)");
+        }
+        catch (Exception failure)
+        {
+            string text = Failures.TextOf(failure);
+            diagnosis.Fact(Heading, "device cpu", text);
+            diagnosis.Problem($"The device 'cpu' cannot be used: {text}");
+        }
+        foreach (string name in InstructionSets)
+        {
+            diagnosis.Fact(Heading, name, Availability(name));
+        }
+    }
+
+    private static string Availability(string device)
+    {
+        try
+        {
+            Device.Open(device).Dispose();
+            return "available";
+        }
+        catch (Exception failure)
+        {
+            return $"not available: {Failures.TextOf(failure)}";
+        }
+    }
+
+    private static void LookAtCuda(Diagnosis diagnosis)
+    {
+        const string Heading = "CUDA";
+        try
+        {
+            (int count, string? reason) = Device.Count(DeviceKind.Cuda);
+            if (count == 0)
+            {
+                diagnosis.Fact(Heading, "devices", $"none: {Failures.Clean(reason ?? "no reason was given")}");
+            }
+            for (int i = 0; i < count; i++)
+            {
+                using Device device = Device.Open($"cuda:{i}");
+                DeviceInfo info = device.Info;
+                diagnosis.Fact(Heading, $"cuda:{i}", $"{info.Name}, {info.InstructionSet}, {Units.Bytes(info.FreeBytes)} of {Units.Bytes(info.TotalBytes)} free");
+            }
+        }
+        catch (Exception failure)
+        {
+            diagnosis.Fact(Heading, "devices", $"none: {Failures.TextOf(failure)}");
+        }
+    }
+
+    private static void LookAtMemory(Diagnosis diagnosis)
+    {
+        const string Heading = "Memory";
+        try
+        {
+            using Device cpu = Device.Open("cpu");
+            DeviceInfo info = cpu.Info;
+            diagnosis.Fact(Heading, "free", $"{Units.Bytes(info.FreeBytes)} of {Units.Bytes(info.TotalBytes)} (the machine's, or this container's limit)");
+        }
+        catch (Exception)
+        {
+            // Without the native library the framework's view has to do.
+            diagnosis.Fact(Heading, "total", Units.Bytes(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes));
+        }
+        diagnosis.Fact(Heading, "processors", Units.Text($"{Environment.ProcessorCount}"));
+    }
+
+    private static void LookAtEnvironment(Diagnosis diagnosis)
+    {
+        const string Heading = "Environment";
+        var variables = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
+            .Select(v => (Name: (string)v.Key, Value: (string?)v.Value ?? ""))
+            .Where(v => v.Name.StartsWith("SDN_", StringComparison.Ordinal))
+            .OrderBy(v => v.Name, StringComparer.Ordinal)
+            .ToList();
+        if (variables.Count == 0)
+        {
+            diagnosis.Fact(Heading, "SDN_*", "none set");
+        }
+        foreach ((string name, string value) in variables)
+        {
+            diagnosis.Fact(Heading, name, value);
+        }
+    }
+
+    private static void LookAtDemoModel(Diagnosis diagnosis)
+    {
+        const string Heading = "Demo model";
+        bool found = false;
+        foreach (string path in ModelLocator.Candidates(ModelLocator.DemoModel))
+        {
+            string state = found ? "not needed" : Inspect(path);
+            found |= state == "found";
+            diagnosis.Fact(Heading, path, state);
+        }
+        if (!found)
+        {
+            diagnosis.Problem($"The demo model was not found: build the program again (it is copied beside it), or run it where there is a folder '{ModelLocator.DemoModel}', or give another model with --model.");
+        }
+    }
+
+    private static string Inspect(string folder)
+    {
+        if (!File.Exists(Path.Combine(folder, "model_index.json")))
+        {
+            return Directory.Exists(folder) ? "has no model_index.json" : "not there";
+        }
+        try
+        {
+            foreach (string component in Components)
+            {
+                WeightFolder.Open(Path.Combine(folder, component)).Dispose();
+            }
+            return "found";
+        }
+        catch (Exception failure)
+        {
+            return Failures.TextOf(failure);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+
+namespace StableDiffusion.Cli.Inspect;
+
+/// <summary><c>inspect</c>: what is in a model folder, a safetensors file or a picture.</summary>
+internal sealed class InspectCommand : CliCommand
+{
+    private readonly Argument<string> _path = new("PATH") { Description = "A model folder (diffusers layout) or one of its components, or a .safetensors file or .index.json." };
+    private readonly Option<bool> _all = OptionFactory.Flag("--all", "List every tensor of a weights file, not only its parts.", "-a");
+    private readonly Option<bool> _json = OptionFactory.Flag("--json", "Print one JSON object.");
+    private readonly Terminal _terminal;
+
+    internal InspectCommand(Terminal terminal) : base("inspect", "Show what is in a model folder or a weights file.")
+    {
+        _terminal = terminal;
+        Add(_path);
+        Add(_all);
+        Add(_json);
+        SetAction(Run);
+    }
+
+    /// <inheritdoc />
+    internal override string Notes => $"""
+        Examples:
+          {CommandLineApp.Name} inspect models/shapes
+          {CommandLineApp.Name} inspect models/shapes/unet/diffusion_pytorch_model.safetensors --all
+        """;
+
+    private int Run(ParseResult parsed)
+    {
+        string path = parsed.GetRequiredValue(_path);
+        IReport report = Read(path);
+        if (parsed.GetValue(_json))
+        {
+            _terminal.Out.WriteLine(report.ToJson().ToJsonString(Json.Options));
+        }
+        else
+        {
+            report.Write(_terminal, parsed.GetValue(_all));
+        }
+        return ExitCode.Ok;
+    }
+
+    private static IReport Read(string path)
+    {
+        if (Directory.Exists(path))
+        {
+            return ReadFolder(path);
+        }
+        if (!File.Exists(path))
+        {
+            throw CliException.File($"'{path}': there is no such file or folder");
+        }
+        if (path.EndsWith(".index.json", StringComparison.OrdinalIgnoreCase))
+        {
+            return new WeightsReport(path);
+        }
+        return path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) ? new WeightsReport(path)
+            : throw CliException.File($"'{path}': no .safetensors file; give one or a model folder");
+    }
+
+    private static IReport ReadFolder(string folder) =>
+        File.Exists(Path.Combine(folder, "model_index.json")) ? new ModelReport(folder)
+        : File.Exists(Path.Combine(folder, "config.json")) ? new ComponentReport(Component.Read(folder))
+        : throw CliException.File($"'{folder}': neither a model folder (model_index.json) nor a component of one (config.json)");
+}
+
+/// <summary>What <c>inspect</c> found, for people and for programs.</summary>
+internal interface IReport
+{
+    /// <summary>Writes it to the terminal's output.</summary>
+    /// <param name="terminal">Where to.</param>
+    /// <param name="all">Every tensor.</param>
+    void Write(Terminal terminal, bool all);
+
+    /// <summary>The same facts, with every tensor.</summary>
+    JsonObject ToJson();
+}
