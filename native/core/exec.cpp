@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/sanitizer.h"
 #include "core/system_info.h"
 #include "core/thread_pool.h"
 
@@ -30,20 +31,31 @@ Exec::Exec(std::shared_ptr<Device> device, int mode, int64_t arena_bytes)
       mode_(mode),
       arena_(mode == SDN_EXEC_MEASURE ? Arena::kUnlimited : arena_bytes),
       memory_(reserve(mode, arena_bytes)),
-      base_(mode == SDN_EXEC_MEASURE ? reinterpret_cast<char*>(kStandInBase) : static_cast<char*>(memory_.data())) {
-    if (!measuring()) ThreadPool::instance().ensure(device_->threads());
+      base_(mode == SDN_EXEC_MEASURE ? reinterpret_cast<void*>(kStandInBase) : memory_.data()) {
+    if (measuring()) return;
+    ThreadPool::instance().ensure(device_->threads());
+    forbid_access(memory_.data(), memory_.bytes());
 }
 
+Exec::~Exec() {
+    allow_access(memory_.data(), memory_.bytes());
+}
+
+// By integers, as a measuring exec has nothing at its addresses, and a pointer to free may come from anywhere.
 void* Exec::alloc(int64_t bytes) {
-    return base_ + arena_.alloc(bytes);
+    void* data = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(base_) + static_cast<uintptr_t>(arena_.alloc(bytes)));
+    if (!measuring()) allow_access(data, bytes);
+    return data;
 }
 
 void Exec::free(void* data) {
-    // By integers: the pointer may come from anywhere.
-    arena_.release(static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(base_)));
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(base_);
+    const int64_t size = arena_.release(static_cast<int64_t>(offset));
+    if (!measuring()) forbid_access(data, size);
 }
 
 void Exec::reset() {
+    forbid_access(memory_.data(), memory_.bytes());
     arena_.reset();
     scratch_.clear();
     flops_ = ops_ = 0;

@@ -14,6 +14,9 @@ namespace sdn {
 
 struct Exec {
     Exec(std::shared_ptr<Device> device, int mode, int64_t arena_bytes);
+    ~Exec();
+    Exec(const Exec&) = delete;
+    Exec& operator=(const Exec&) = delete;
 
     bool measuring() const { return mode_ == SDN_EXEC_MEASURE; }
     bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
@@ -40,7 +43,7 @@ struct Exec {
     int mode_;
     Arena arena_;
     Memory memory_;
-    char* base_;
+    void* base_;
     std::atomic<bool> cancelled_{false};
     int64_t flops_ = 0;
     int64_t ops_ = 0;

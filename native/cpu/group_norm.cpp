@@ -9,6 +9,7 @@ namespace sdn::cpu::SDN_ISA {
 namespace {
 
 constexpr int64_t kPieceElements = 32768;
+constexpr int64_t kPieceRows = 256;  // as many float32 numbers are summed in float32
 
 struct Moments {
     double mean, squares;  // sum of squared deviations from the mean
@@ -20,17 +21,16 @@ struct Source {
 };
 
 struct Work {
-    Source sources[2];
-    float* out;
     const NormWeight& weight;
-    int64_t batch, rows, channels, groups;
-    int64_t rows_per_piece, pieces;  // per sample
-    float eps;
-    bool silu;
-    Moments* moments;  // [B, pieces, groups]
-    float* factor;     // [B, C]
-    float* addend;     // [B, C]
-    float* sums;       // [threads, 2, C]: per channel sums and means
+    Source sources[2] = {};
+    float* out = nullptr;
+    int64_t batch = 1, rows = 1, channels = 1, groups = 1;
+    int64_t rows_per_piece = 1, pieces = 1;  // per sample
+    float eps = 0;
+    bool silu = false;
+    Moments* moments = nullptr;  // [B, pieces, groups]
+    float* terms = nullptr;      // [B, 3, C]: mean, factor, addend
+    float* sums = nullptr;       // [threads, 2, C]: per channel sums and means
 };
 
 struct Piece {
@@ -91,10 +91,14 @@ void measure_piece(void* context, int64_t index, int thread) {
     }
 }
 
-// Combines the pieces' moments of one sample and turns them into y = x * factor + addend.
+// Combines the pieces' moments of one sample and turns them into y = (x - mean) * factor + addend. x * factor + addend would be one
+// operation less, but where the deviation is small it is the difference of two large numbers.
 void combine_sample(void* context, int64_t sample, int) {
     const Work& w = *static_cast<const Work*>(context);
     const int64_t size = w.channels / w.groups;
+    float* means = w.terms + sample * 3 * w.channels;
+    float* factors = means + w.channels;
+    float* addends = factors + w.channels;
     for (int64_t g = 0; g < w.groups; ++g) {
         double count = 0;
         Moments total{0, 0};
@@ -107,10 +111,12 @@ void combine_sample(void* context, int64_t sample, int) {
         }
         const double variance = total.squares > 0 || total.squares != total.squares ? total.squares / count : 0;
         const double inverse = 1.0 / __builtin_sqrt(variance + static_cast<double>(w.eps));
+        const float mean = static_cast<float>(total.mean);
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
             const double factor = inverse * static_cast<double>(w.weight.scale[c]);
-            w.factor[sample * w.channels + c] = static_cast<float>(factor);
-            w.addend[sample * w.channels + c] = static_cast<float>(static_cast<double>(w.weight.shift[c]) - total.mean * factor);
+            means[c] = mean;
+            factors[c] = static_cast<float>(factor);
+            addends[c] = static_cast<float>(static_cast<double>(w.weight.shift[c]) - (total.mean - static_cast<double>(mean)) * factor);
         }
     }
 }
@@ -122,16 +128,17 @@ void apply_piece(void* context, int64_t index, int) {
     for (const Source& s : w.sources) {
         const float* x = s.x + (piece.sample * w.rows + piece.first_row) * s.channels;
         float* out = w.out + (piece.sample * w.rows + piece.first_row) * w.channels + first_channel;
-        const float* factor = w.factor + piece.sample * w.channels + first_channel;
-        const float* addend = w.addend + piece.sample * w.channels + first_channel;
+        const float* mean = w.terms + piece.sample * 3 * w.channels + first_channel;
+        const float* factor = mean + w.channels;
+        const float* addend = factor + w.channels;
         for (int64_t row = 0; row < piece.row_count; ++row, x += s.channels, out += w.channels) {
             if (w.silu) {
                 for (int64_t c = 0; c < s.channels; ++c) {
-                    const float y = x[c] * factor[c] + addend[c];
+                    const float y = (x[c] - mean[c]) * factor[c] + addend[c];
                     out[c] = y / (1.0f + __builtin_expf(-y));
                 }
             } else {
-                for (int64_t c = 0; c < s.channels; ++c) out[c] = x[c] * factor[c] + addend[c];
+                for (int64_t c = 0; c < s.channels; ++c) out[c] = (x[c] - mean[c]) * factor[c] + addend[c];
             }
         }
         first_channel += s.channels;
@@ -142,17 +149,22 @@ void apply_piece(void* context, int64_t index, int) {
 
 void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const NormWeight& weight, int32_t groups,
                 float eps, int32_t activation) {
-    Work w{{},  static_cast<float*>(out.data),     weight,  x.shape[0], 1,       weight.channels, groups, 1, 1,
-           eps, activation == SDN_ACTIVATION_SILU, nullptr, nullptr,    nullptr, nullptr};
+    Work w{weight};
+    w.out = static_cast<float*>(out.data);
+    w.batch = x.shape[0];
+    w.channels = weight.channels;
+    w.groups = groups;
+    w.eps = eps;
+    w.silu = activation == SDN_ACTIVATION_SILU;
     w.sources[0] = {static_cast<const float*>(x.data), x.shape[x.rank - 1]};
     w.sources[1] = {x2 != nullptr ? static_cast<const float*>(x2->data) : w.sources[0].x, x2 != nullptr ? x2->shape[x2->rank - 1] : 0};
     for (int i = 1; i + 1 < x.rank; ++i) w.rows *= x.shape[i];
     w.rows_per_piece = w.channels < kPieceElements ? kPieceElements / w.channels : 1;
+    if (w.rows_per_piece > kPieceRows) w.rows_per_piece = kPieceRows;
     w.pieces = (w.rows + w.rows_per_piece - 1) / w.rows_per_piece;
 
     w.moments = static_cast<Moments*>(exec_scratch(exec, w.batch * w.pieces * groups * static_cast<int64_t>(sizeof(Moments))));
-    w.factor = static_cast<float*>(exec_scratch(exec, w.batch * w.channels * 4));
-    w.addend = static_cast<float*>(exec_scratch(exec, w.batch * w.channels * 4));
+    w.terms = static_cast<float*>(exec_scratch(exec, w.batch * 3 * w.channels * 4));
     w.sums = static_cast<float*>(exec_scratch(exec, exec_threads(exec) * 2 * w.channels * 4));
     if (!exec_measuring(exec)) {
         exec_parallel_for(exec, w.batch * w.pieces, measure_piece, &w);
@@ -160,8 +172,7 @@ void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sd
         exec_parallel_for(exec, w.batch * w.pieces, apply_piece, &w);
     }
     exec_release(exec, w.sums);
-    exec_release(exec, w.addend);
-    exec_release(exec, w.factor);
+    exec_release(exec, w.terms);
     exec_release(exec, w.moments);
 }
 

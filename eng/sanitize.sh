@@ -1,0 +1,12 @@
+#!/bin/sh
+# Builds the native library with the address and undefined-behaviour sanitizers and runs its tests.
+# Usage: eng/sanitize.sh [arguments of sdn_tests]     Needs: CMake, a C++ compiler, GoogleTest.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=${SDN_SANITIZE_BUILD:-$root/artifacts/sanitize}
+
+cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSDN_SANITIZE=address,undefined -DSDN_BUILD_TESTS=ON -DSDN_WERROR=OFF
+cmake --build "$build" --parallel
+ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:check_initialization_order=1} \
+UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
+    "$build/bin/sdn_tests" "$@"

@@ -1,0 +1,181 @@
+#include <cmath>
+#include <cstring>
+
+#include "core/dtype.h"
+#include "cpu/baseline.h"
+#include "tests/support.h"
+
+namespace sdn::test {
+
+namespace {
+
+// Values of every kind: normal, subnormal, huge, zero of both signs, infinite. Rounded to dtype.
+Array values(const Shape& shape, int32_t dtype, uint32_t seed) {
+    const Array source = Array::random(shape, seed, -2, 2);
+    const float special[] = {0.0f, -0.0f, 1e-41f, -3e-6f, 6.1e-5f, 65504.0f, -INFINITY, 1e-30f, 3.0e38f};
+    for (int64_t i = 0; i < source.size(); i += 7) source[i] = special[i / 7 % 9];
+    Array result(shape, dtype);
+    cpu::convert(result.data(), dtype, source.data(), SDN_FLOAT32, source.size());
+    return result;
+}
+
+struct Case {
+    int kind;
+    std::vector<Shape> parts;
+    bool geglu = false;
+};
+
+const std::vector<Case>& matrix_cases() {
+    static const std::vector<Case> cases = {
+        {SDN_WEIGHT_MATRIX, {{1, 1}}},
+        {SDN_WEIGHT_MATRIX, {{33, 17}}},
+        {SDN_WEIGHT_MATRIX, {{5, 7}, {1, 7}, {40, 7}}},
+        {SDN_WEIGHT_MATRIX, {{31, 6, 1, 1}}},
+        {SDN_WEIGHT_MATRIX, {{1, 3}, {1, 3}}, true},
+        {SDN_WEIGHT_MATRIX, {{37, 19}, {37, 19}}, true},
+        {SDN_WEIGHT_MATRIX, {{64, 32}, {64, 32}}, true},
+        {SDN_WEIGHT_CONV2D, {{1, 1, 1, 1}}},
+        {SDN_WEIGHT_CONV2D, {{35, 5, 3, 3}}},
+        {SDN_WEIGHT_CONV2D, {{2, 17, 1, 4}}},
+        {SDN_WEIGHT_CONV2D, {{16, 16, 2, 3}}},
+        {SDN_WEIGHT_EMBEDDING, {{9, 13}}},
+    };
+    return cases;
+}
+
+}  // namespace
+
+class WeightUnpack : public InstructionSet {};
+SDN_FOR_EACH_INSTRUCTION_SET(WeightUnpack);
+
+TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
+    const Device device(GetParam());
+    for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
+        for (const Case& c : matrix_cases()) {
+            std::vector<Array> parts, biases;
+            std::vector<const Array*> part_list, bias_list;
+            int64_t rows = 0, count = 0;
+            for (const Shape& shape : c.parts) {
+                parts.push_back(values(shape, dtype, static_cast<uint32_t>(parts.size() + 1)));
+                biases.push_back(values({shape[0]}, dtype, static_cast<uint32_t>(parts.size() + 50)));
+                rows += shape[0];
+                count += count_of(shape);
+            }
+            for (const Array& part : parts) part_list.push_back(&part);
+            const bool has_bias = c.kind != SDN_WEIGHT_EMBEDDING;
+            for (const Array& bias : biases)
+                if (has_bias) bias_list.push_back(&bias);
+            const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu);
+
+            const sdn_weight_info info = weight.info();
+            EXPECT_EQ(info.kind, c.kind);
+            EXPECT_EQ(info.storage, dtype);
+            EXPECT_EQ(info.rows, rows);
+            EXPECT_EQ(info.columns, count / rows);
+            EXPECT_GE(info.bytes, count * dtype_bytes(dtype));
+
+            const Array unpacked({count}, dtype), bias({rows});
+            ok(sdn_weight_unpack(weight, unpacked.data(), bias.floats()));
+            int64_t offset = 0, row = 0;
+            for (size_t i = 0; i < parts.size(); ++i) {
+                EXPECT_EQ(std::memcmp(unpacked.as<char>() + offset, parts[i].data(), static_cast<size_t>(parts[i].bytes())), 0)
+                    << dtype_name(dtype) << " kind " << c.kind << " part " << i << " " << text_of(c.parts[i]);
+                offset += parts[i].bytes();
+                for (int64_t j = 0; j < biases[i].size(); ++j, ++row) {
+                    float expected = 0;
+                    if (has_bias) cpu::convert(&expected, SDN_FLOAT32, biases[i].as<char>() + j * dtype_bytes(dtype), dtype, 1);
+                    ASSERT_EQ(std::memcmp(&bias[row], &expected, 4), 0) << "bias " << row;
+                }
+            }
+        }
+}
+
+// Every source dtype into every storage: one rounding to nearest even of the source value.
+TEST_P(WeightUnpack, OtherDtype_IsRoundedOnce) {
+    const Device device(GetParam());
+    const Shape shape{37, 11, 3, 3};
+    for (const int32_t source : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, SDN_FLOAT64})
+        for (const int32_t storage : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16}) {
+            const Array part = values(shape, source, 3);
+            if (source == SDN_FLOAT64) part.as<double>()[1] = 1 + 0x1p-11 + 0x1p-40;  // by way of float32 it would become 1
+            const Weight weight(device, SDN_WEIGHT_CONV2D, {&part}, {}, storage);
+            const Array unpacked(shape, storage), expected(shape, storage);
+            ok(sdn_weight_unpack(weight, unpacked.data(), nullptr));
+            cpu::convert(expected.data(), storage, part.data(), source, part.size());
+            EXPECT_TRUE(identical(unpacked, expected)) << dtype_name(source) << " to " << dtype_name(storage);
+        }
+}
+
+TEST(Weight, WithoutBias_UnpacksZeros) {
+    const Device device("cpu:portable");
+    const Array part = Array::random({3, 2}, 1), bias = Array::random({3}, 2);
+    const Weight weight(device, SDN_WEIGHT_MATRIX, {&part}, {});
+    ok(sdn_weight_unpack(weight, nullptr, bias.floats()));
+    for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(bias[i], 0);
+}
+
+TEST(Weight, Norm_IsKeptInFloat32) {
+    const Device device("cpu:portable");
+    const Array scale = values({19}, SDN_FLOAT16, 1), shift = values({19}, SDN_BFLOAT16, 2);
+    const Weight weight(device, SDN_WEIGHT_NORM, {&scale}, {&shift}, SDN_FLOAT16);
+    const sdn_weight_info info = weight.info();
+    EXPECT_EQ(info.storage, SDN_FLOAT32);
+    EXPECT_EQ(info.rows, 19);
+    EXPECT_EQ(info.columns, 1);
+    EXPECT_EQ(info.bytes, 2 * 19 * 4);
+    const Array unpacked({19}), bias({19});
+    ok(sdn_weight_unpack(weight, unpacked.data(), bias.floats()));
+    for (int64_t i = 0; i < 19; ++i) {
+        EXPECT_EQ(unpacked[i], float_from_half(scale.as<uint16_t>()[i]));
+        EXPECT_EQ(bias[i], float_from_bfloat16(shift.as<uint16_t>()[i]));
+    }
+}
+
+TEST(Weight, BadDescription_NamesWhatIsWrong) {
+    const Device device("cpu:portable");
+    const Array matrix({4, 3}), other({5, 3}), narrow({4, 2}), cube({4, 3, 2, 2}), vector({4}), bias({3}), ids({4, 3}, SDN_INT32);
+    sdn_weight* weight = nullptr;
+    const auto create = [&](int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage = SDN_FLOAT32,
+                            int geglu = 0) {
+        std::vector<sdn_tensor> p, b;
+        for (const Array* a : parts) p.push_back(a->view());
+        for (const Array* a : biases) b.push_back(a->view());
+        const sdn_weight_desc desc{kind, storage, static_cast<int32_t>(p.size()), geglu, p.data(), b.empty() ? nullptr : b.data()};
+        return sdn_weight_create(device, &desc, &weight);
+    };
+    expect_error(create(9, {&matrix}, {}), SDN_ERROR_INVALID_ARGUMENT, {"sdn_weight_create", "kind 9"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&matrix}, {}, SDN_FLOAT64), SDN_ERROR_INVALID_ARGUMENT, {"storage is float64"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&matrix, &narrow}, {}), SDN_ERROR_SHAPE, {"parts[1]", "[4,2]", "[4,3]"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&cube}, {}), SDN_ERROR_SHAPE, {"parts[0]", "[4,3,2,2]"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&matrix}, {&bias}), SDN_ERROR_SHAPE, {"biases[0]", "[3]", "[4]"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&ids}, {}), SDN_ERROR_SHAPE, {"int32"});
+    expect_error(create(SDN_WEIGHT_CONV2D, {&matrix}, {}), SDN_ERROR_SHAPE, {"[out,in,kh,kw]"});
+    expect_error(create(SDN_WEIGHT_CONV2D, {&cube, &cube}, {}), SDN_ERROR_INVALID_ARGUMENT, {"part_count is 2"});
+    expect_error(create(SDN_WEIGHT_NORM, {&vector}, {}), SDN_ERROR_INVALID_ARGUMENT, {"biases[0]"});
+    expect_error(create(SDN_WEIGHT_NORM, {&matrix}, {&vector}), SDN_ERROR_SHAPE, {"rank 1"});
+    expect_error(create(SDN_WEIGHT_EMBEDDING, {&matrix}, {&vector}), SDN_ERROR_INVALID_ARGUMENT, {"no biases"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&matrix}, {}, SDN_FLOAT32, 1), SDN_ERROR_INVALID_ARGUMENT, {"two parts"});
+    expect_error(create(SDN_WEIGHT_MATRIX, {&matrix, &other}, {}, SDN_FLOAT32, 1), SDN_ERROR_SHAPE, {"[5,3]", "[4,3]"});
+    sdn_tensor strided = matrix.view();
+    strided.stride[0] = 5;
+    const sdn_weight_desc desc{SDN_WEIGHT_MATRIX, SDN_FLOAT32, 1, 0, &strided, nullptr};
+    expect_error(sdn_weight_create(device, &desc, &weight), SDN_ERROR_SHAPE, {"parts[0]", "dense", "[5,1]"});
+    expect_error(sdn_weight_create(device, nullptr, &weight), SDN_ERROR_INVALID_ARGUMENT, {"desc is NULL"});
+    EXPECT_EQ(weight, nullptr);
+}
+
+TEST(Weight, OfAnotherInstructionSet_IsRefused) {
+    sdn_device* avx2 = nullptr;
+    if (sdn_device_open("cpu:avx2", 1, &avx2) != SDN_OK) GTEST_SKIP() << sdn_last_error();
+    const Device portable("cpu:portable");
+    {
+        const Exec exec(avx2);
+        const Array part({4, 4}), x({2, 4}), out({2, 4});
+        const Weight weight(portable, SDN_WEIGHT_MATRIX, {&part}, {});
+        expect_error(sdn_linear(exec, out(), x(), nullptr, weight, nullptr, SDN_ACTIVATION_NONE), SDN_ERROR_INVALID_ARGUMENT,
+                     {"sdn_linear", "cpu:portable", "cpu:avx2"});
+    }
+    ok(sdn_device_close(avx2));
+}
+
+}  // namespace sdn::test
