@@ -109,7 +109,7 @@ public sealed record UnetConfig
         ImmutableArray<ImmutableArray<int>>? down = config.PerLayer("transformer_layers_per_block", layers);
         var read = new UnetConfig
         {
-            SampleSize = config.Size("sample_size"),
+            SampleSize = ReadSampleSize(config),
             InChannels = config.Int("in_channels", 4),
             OutChannels = config.Int("out_channels", 4),
             FlipSinToCos = config.Bool("flip_sin_to_cos", true),
@@ -137,6 +137,14 @@ public sealed record UnetConfig
         };
         read.CheckAgainst(config);
         return read;
+    }
+
+    /// <summary>Configs older than diffusers 0.9 say 32 where 64 is meant; its pipelines mend that when they load one.</summary>
+    private static (int Height, int Width)? ReadSampleSize(ConfigReader config)
+    {
+        (int Height, int Width)? size = config.Size("sample_size");
+        bool old = Version.TryParse(config.Text("_diffusers_version")?.Split('-', '+')[0].Replace(".dev0", "", StringComparison.Ordinal), out Version? version) && version < new Version(0, 9);
+        return old && size?.Height < 64 ? (64, 64) : size;
     }
 
     /// <summary>What diffusers knows and this does not, by name, so that no model runs with a part missing.</summary>

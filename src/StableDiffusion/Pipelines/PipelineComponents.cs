@@ -1,0 +1,140 @@
+using StableDiffusion.Models.Clip;
+using StableDiffusion.Models.Unet;
+using StableDiffusion.Models.Vae;
+using StableDiffusion.Native;
+using StableDiffusion.Schedulers;
+using StableDiffusion.Tokenizers;
+
+namespace StableDiffusion.Pipelines;
+
+/// <summary>How a model is loaded.</summary>
+public sealed record LoadOptions
+{
+    /// <summary>How weights are stored: Float32, Float16 or BFloat16. Null: Float32 on the CPU, whose arithmetic is float32 in any case.</summary>
+    public DType? WeightDType { get; init; }
+
+    /// <summary>Which variant of the files to take, as diffusers' <c>variant</c>: "fp16". Null: the plain files, else the fp16 ones.</summary>
+    public string? Variant { get; init; }
+
+    /// <summary>Most bytes the pipeline may use, weights included; a generation that would need more is refused before it starts. Null: what is free.</summary>
+    public long? MemoryLimitBytes { get; init; }
+}
+
+/// <summary>
+/// The parts of a pipeline. Load them from a folder, or put a set together from parts that other pipelines use too: parts are immutable and
+/// may be shared by any number of pipelines and threads.
+/// </summary>
+public sealed record PipelineComponents
+{
+    private PromptEncoder? _promptEncoder;
+
+    /// <summary>The device all parts are on.</summary>
+    public required Device Device { get; init; }
+
+    /// <summary>One tokenizer per text encoder.</summary>
+    public required IReadOnlyList<ClipTokenizer> Tokenizers { get; init; }
+
+    /// <summary>One text encoder (SD 1.x, 2.x), or CLIP ViT-L and OpenCLIP bigG (SDXL).</summary>
+    public required IReadOnlyList<ClipTextModel> TextEncoders { get; init; }
+
+    /// <summary>The denoiser.</summary>
+    public required UNet2DConditionModel Unet { get; init; }
+
+    /// <summary>The auto-encoder between pixels and latents.</summary>
+    public required AutoencoderKL Vae { get; init; }
+
+    /// <summary>The scheduler used when a request names none.</summary>
+    public required IScheduler Scheduler { get; init; }
+
+    /// <summary>The model's name, for the picture's metadata.</summary>
+    public string Name { get; init; } = "";
+
+    /// <summary>SDXL: no negative prompt means zero embeddings. diffusers: force_zeros_for_empty_prompt.</summary>
+    public bool ForceZerosForEmptyPrompt { get; init; } = true;
+
+    /// <summary>See <see cref="LoadOptions.MemoryLimitBytes"/>.</summary>
+    public long? MemoryLimitBytes { get; init; }
+
+    /// <summary>Whether the UNet is conditioned on pooled text and sizes, as SDXL's.</summary>
+    public bool IsXl => Unet.Config.AddTextTime;
+
+    /// <summary>Device memory of all weights.</summary>
+    public long WeightBytes => Unet.WeightBytes + Vae.WeightBytes + TextEncoders.Sum(encoder => encoder.WeightBytes);
+
+    /// <summary>Pixels per latent cell on each side: 8 for every Stable Diffusion.</summary>
+    public int VaeScale => Vae.Config.ScaleFactor;
+
+    /// <summary>Storage type of the UNet's weights, for messages.</summary>
+    public string DTypeName { get; init; } = "fp32";
+
+    internal PromptEncoder PromptEncoder => _promptEncoder ??= new PromptEncoder([.. Tokenizers.Zip(TextEncoders)], IsXl, ForceZerosForEmptyPrompt);
+
+    /// <summary>Loads all parts of a model folder.</summary>
+    /// <param name="path">A folder in the diffusers layout, see <see cref="ModelFolder.Open"/>.</param>
+    /// <param name="device">Where the weights go.</param>
+    /// <param name="options">How.</param>
+    /// <param name="cancellation">Looked at between tensors.</param>
+    /// <exception cref="IOException">Files that are missing or damaged; the text names file and tensor.</exception>
+    /// <exception cref="OutOfDeviceMemoryException">The weights do not fit.</exception>
+    public static PipelineComponents Load(string path, Device device, LoadOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new LoadOptions();
+        ModelFolder folder = ModelFolder.Open(path);
+        DType dtype = options.WeightDType ?? DType.Float32;
+        var loaded = new Stack<IDisposable>();
+        T Keep<T>(T part) where T : IDisposable
+        {
+            loaded.Push(part);
+            return part;
+        }
+        try
+        {
+            string[] numbers = folder.Has("text_encoder_2") ? ["", "_2"] : [""];
+            var components = new PipelineComponents
+            {
+                Device = device,
+                Name = folder.Name,
+                ForceZerosForEmptyPrompt = folder.ForceZerosForEmptyPrompt,
+                MemoryLimitBytes = options.MemoryLimitBytes,
+                DTypeName = dtype.ToString(),
+                Scheduler = LoadScheduler(folder),
+                Tokenizers = [.. numbers.Select(n => ClipTokenizer.Load(folder.Component("tokenizer" + n)))],
+                TextEncoders = [.. numbers.Select(n => Keep(ClipTextModel.Load(folder.Component("text_encoder" + n), device, dtype, options.Variant, cancellation)))],
+                Vae = Keep(AutoencoderKL.Load(folder.Component("vae"), device, dtype, options.Variant, cancellation)),
+                Unet = Keep(UNet2DConditionModel.Load(folder.Component("unet"), device, dtype, options.Variant, cancellation)),
+            };
+            if (components.MemoryLimitBytes < components.WeightBytes)
+            {
+                throw new OutOfDeviceMemoryException($"The weights of {folder.Path}", components.WeightBytes, options.MemoryLimitBytes!.Value,
+                    "Raise the memory limit, or load with fp16 or bf16 weights.");
+            }
+            return components;
+        }
+        catch
+        {
+            foreach (IDisposable part in loaded)
+            {
+                part.Dispose();
+            }
+            throw;
+        }
+    }
+
+    /// <summary>As diffusers' pipelines: those of SD 1.x and 2.x mend old scheduler configs, SDXL's do not.</summary>
+    private static Scheduler LoadScheduler(ModelFolder folder)
+    {
+        Scheduler scheduler = Schedulers.Scheduler.Load(folder.Component("scheduler"));
+        return folder.ClassName == "StableDiffusionPipeline" ? scheduler.WithLegacyConfigFixes() : scheduler;
+    }
+
+    /// <summary>Disposes text encoders, VAE and UNet. Only for whoever loaded them, when no other pipeline uses them.</summary>
+    public void DisposeParts()
+    {
+        foreach (ClipTextModel encoder in TextEncoders)
+        {
+            encoder.Dispose();
+        }
+        Vae.Dispose();
+        Unet.Dispose();
+    }
+}

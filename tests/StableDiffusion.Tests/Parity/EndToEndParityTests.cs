@@ -1,0 +1,190 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
+using StableDiffusion.Schedulers;
+using StableDiffusion.Tests.Support;
+
+namespace StableDiffusion.Tests.Parity;
+
+/// <summary>
+/// Every run of a diffusers pipeline under <c>e2e/</c>, prompt to pixels: token ids, embeddings, draws, the UNet's first answer, latents after every
+/// step, the decoded picture and its bytes, within the stored limits.
+/// </summary>
+[Category("Parity")]
+[TestFixture("cpu")]
+public sealed class EndToEndParityTests(string device) : IDisposable
+{
+    private readonly Device _device = Device.Open(device);
+    private readonly Dictionary<string, StableDiffusionPipeline> _pipelines = [];
+
+    private static IEnumerable<TestCaseData> Cases() => Directory.EnumerateFiles(Fixtures.PathOf("e2e"), "*.json").Order()
+        .Select(path => new TestCaseData(Path.GetFileNameWithoutExtension(path)).SetArgDisplayNames(Path.GetFileNameWithoutExtension(path)));
+
+    [OneTimeTearDown]
+    public void Dispose()
+    {
+        foreach (StableDiffusionPipeline pipeline in _pipelines.Values)
+        {
+            pipeline.Dispose();
+        }
+        _device.Dispose();
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Generate_FixtureCase_MatchesDiffusers(string name)
+    {
+        JsonElement doc = Fixtures.ReadJson("e2e", name + ".json");
+        TensorFile file = Fixtures.ReadTensors("e2e", name + ".safetensors");
+        string kind = doc.GetProperty("kind").GetString()!;
+        if (kind != "txt2img")
+        {
+            Assert.Ignore($"the task {kind} does not exist yet");
+        }
+        StableDiffusionPipeline pipeline = Pipeline(doc.GetProperty("family").GetString()!);
+        GenerationRequest request = Request(doc);
+        TestTensor? Stored(string meaning) => doc.GetProperty("tensors").TryGetProperty(meaning, out JsonElement key) ? file[key.GetString()!] : null;
+        JsonElement tolerance = doc.GetProperty("tolerance");
+        double latentLimit = tolerance.GetProperty("latents").GetDouble(), decodedLimit = tolerance.GetProperty("decoded").GetDouble();
+
+        CheckIds(pipeline, request.Prompts, Stored("input_ids"), Stored("input_ids_2"));
+        if (request.NegativePrompts is { } negatives)
+        {
+            CheckIds(pipeline, negatives, Stored("negative_input_ids"), Stored("negative_input_ids_2"));
+        }
+        PromptEmbeddings embeddings = pipeline.EncodePrompt(request);
+        CheckPeak(embeddings.Prompt, Stored("prompt_embeds"), latentLimit, "prompt_embeds");
+        CheckPeak(embeddings.Negative, Stored("negative_prompt_embeds"), latentLimit, "negative_prompt_embeds");
+        CheckPeak(embeddings.Pooled, Stored("pooled_prompt_embeds"), latentLimit, "pooled_prompt_embeds");
+        CheckPeak(embeddings.NegativePooled, Stored("negative_pooled_prompt_embeds"), latentLimit, "negative_pooled_prompt_embeds");
+
+        TestTensor latents = Stored("latents")!;
+        TestTensor timesteps = new("timesteps", "F64", [latents.Shape[0] - 1], doc.GetProperty("timesteps").EnumerateArray().Select(t => t.GetDouble()).ToArray());
+        var seen = new List<(int Step, float Timestep, FloatTensor Latents)>();
+        using GenerationResult result = pipeline.Generate(request with { StepEnd = step => seen.Add((step.Index, step.Timestep, step.Latents)) });
+
+        Assert.That(seen, Has.Count.EqualTo(latents.Shape[0]), "latents: the initial ones and those after each step");
+        for (int i = 0; i < seen.Count; i++)
+        {
+            Tolerances.AssertPeakError(seen[i].Latents.Values, latents.Slice(i), latents.Shape[1..], latentLimit, $"latents[{i}]");
+            if (i > 0)
+            {
+                Assert.That(seen[i].Timestep, Is.EqualTo((float)timesteps.ToDouble()[i - 1]), $"timestep {i - 1}");
+            }
+        }
+        CheckFirstUnetCall(pipeline, embeddings, request, seen[1].Timestep, Stored, latentLimit);
+        CheckPicture(pipeline, result, Stored("decoded")!, decodedLimit, Stored("image_u8")!, tolerance.GetProperty("image_u8_max_difference").GetInt32());
+    }
+
+    private StableDiffusionPipeline Pipeline(string family)
+    {
+        if (!_pipelines.TryGetValue(family, out StableDiffusionPipeline? pipeline))
+        {
+            _pipelines[family] = pipeline = StableDiffusionPipeline.Load(Fixtures.PathOf("models", family), _device);
+        }
+        return pipeline;
+    }
+
+    private static GenerationRequest Request(JsonElement doc)
+    {
+        static string[] Texts(JsonElement list) => [.. list.EnumerateArray().Select(text => text.GetString()!)];
+        static (int, int) Pair(JsonElement pair) => (pair[0].GetInt32(), pair[1].GetInt32());
+        JsonElement seed = doc.GetProperty("seed");
+        bool perImage = seed.ValueKind == JsonValueKind.Array;
+        var request = new GenerationRequest(Texts(doc.GetProperty("prompts")))
+        {
+            NegativePrompts = doc.TryGetProperty("negative", out JsonElement negative) && negative.ValueKind == JsonValueKind.Array ? Texts(negative) : null,
+            Steps = doc.GetProperty("steps").GetInt32(),
+            GuidanceScale = doc.GetProperty("guidance").GetDouble(),
+            Height = doc.GetProperty("height").GetInt32(),
+            Width = doc.GetProperty("width").GetInt32(),
+            Seed = perImage ? null : seed.GetUInt64(),
+            Seeds = perImage ? [.. seed.EnumerateArray().Select(one => one.GetUInt64())] : null,
+            Scheduler = ReadScheduler(doc.GetProperty("scheduler")),
+        };
+        if (doc.TryGetProperty("pipeline_arguments", out JsonElement arguments))
+        {
+            foreach (JsonProperty argument in arguments.EnumerateObject())
+            {
+                JsonElement value = argument.Value;
+                request = argument.Name switch
+                {
+                    "eta" => request with { Eta = value.GetDouble() },
+                    "guidance_rescale" => request with { GuidanceRescale = value.GetDouble() },
+                    "clip_skip" => request with { ClipSkip = value.GetInt32() },
+                    "num_images_per_prompt" => request with { ImagesPerPrompt = value.GetInt32() },
+                    "original_size" => request with { OriginalSize = Pair(value) },
+                    "crops_coords_top_left" => request with { CropTopLeft = Pair(value) },
+                    "target_size" => request with { TargetSize = Pair(value) },
+                    "negative_original_size" => request with { NegativeOriginalSize = Pair(value) },
+                    "negative_crops_coords_top_left" => request with { NegativeCropTopLeft = Pair(value) },
+                    "negative_target_size" => request with { NegativeTargetSize = Pair(value) },
+                    _ => throw new NotSupportedException($"the test does not know the pipeline argument {argument.Name}"),
+                };
+            }
+        }
+        return request;
+    }
+
+    private static Scheduler ReadScheduler(JsonElement scheduler)
+    {
+        string className = scheduler.GetProperty("class").GetString()!;
+        if (!Scheduler.Names.Contains(className))
+        {
+            Assert.Ignore($"the scheduler {className} does not exist yet");
+        }
+        JsonObject config = scheduler.TryGetProperty("config", out JsonElement given) ? JsonObject.Create(given)! : [];
+        config["_class_name"] = className;
+        return Scheduler.FromConfig(JsonSerializer.SerializeToElement(config));
+    }
+
+    private static void CheckIds(StableDiffusionPipeline pipeline, IReadOnlyList<string> texts, params ReadOnlySpan<TestTensor?> stored)
+    {
+        for (int e = 0; e < stored.Length; e++)
+        {
+            if (stored[e] is { } expected)
+            {
+                long[] ids = [.. texts.SelectMany(text => pipeline.Components.Tokenizers[e].EncodePadded(text).Ids).Select(id => (long)id)];
+                Tolerances.AssertEqual<long>(ids, expected.As<long>(), expected.Shape, expected.Name);
+            }
+        }
+    }
+
+    private static void CheckPeak(FloatTensor? actual, TestTensor? expected, double limit, string what)
+    {
+        if (expected is not null)
+        {
+            Assert.That(actual, Is.Not.Null, what);
+            Tolerances.AssertPeakError(actual!.Values, expected, limit, what);
+        }
+    }
+
+    /// <summary>The UNet alone on what diffusers' UNet received first, through the component API.</summary>
+    private void CheckFirstUnetCall(StableDiffusionPipeline pipeline, PromptEmbeddings embeddings, GenerationRequest request, float timestep,
+        Func<string, TestTensor?> stored, double limit)
+    {
+        TestTensor input = stored("first_unet_input")!, expected = stored("first_unet_output")!;
+        bool guided = request.GuidanceScale > 1;
+        FloatTensor context = guided ? FloatTensor.Concat(embeddings.Negative!, embeddings.Prompt) : embeddings.Prompt;
+        FloatTensor? pooled = embeddings.Pooled is null ? null : guided ? FloatTensor.Concat(embeddings.NegativePooled!, embeddings.Pooled) : embeddings.Pooled;
+        FloatTensor? timeIds = stored("time_ids") is { } ids ? new FloatTensor(ids.ToSingle(), ids.Shape) : null;
+        FloatTensor prediction = pipeline.Components.Unet.Predict(_device, new FloatTensor(input.ToSingle(), input.Shape), timestep, context, pooled, timeIds);
+        Tolerances.AssertPeakError(prediction.Values, expected, limit, "first_unet_output");
+    }
+
+    private void CheckPicture(StableDiffusionPipeline pipeline, GenerationResult result, TestTensor decoded, double limit, TestTensor pixels, int maxDifference)
+    {
+        FloatTensor image = pipeline.Components.Vae.Decode(_device, result.Latents.Scale(1 / pipeline.Components.Vae.Config.ScalingFactor));
+        Tolerances.AssertPeakError(image.Values, decoded, limit, "decoded");
+        byte[] expected = pixels.As<byte>();
+        byte[] actual = [.. result.Images.SelectMany(one => one.Pixels.ToArray())];
+        Assert.That(actual, Has.Length.EqualTo(expected.Length), "image_u8");
+        for (int i = 0; i < expected.Length; i++)
+        {
+            if (Math.Abs(actual[i] - expected[i]) > maxDifference)
+            {
+                Assert.Fail($"image_u8 {pixels.ShapeText}: index {i} is {actual[i]}, should be {expected[i]} within {maxDifference}");
+            }
+        }
+    }
+}
