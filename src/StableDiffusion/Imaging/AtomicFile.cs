@@ -58,7 +58,8 @@ internal static class AtomicFile
     }
 
     // A link keeps pointing to the file that is replaced.
-    private static string FollowLinks(string path) => File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;
+    private static string FollowLinks(string path)
+        => new FileInfo(path).LinkTarget is null ? path : File.ResolveLinkTarget(path, returnFinalTarget: true)!.FullName;
 
     // Such as /dev/null and /dev/stdout: renaming a file over a device would replace the device.
     private static bool IsDevice(string path)
