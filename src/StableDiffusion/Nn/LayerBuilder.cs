@@ -84,8 +84,12 @@ public sealed class LayerBuilder
             // One at a time and in order: the sizes differ a thousandfold, and a disk likes its reads in sequence.
             Parallel.ForEach(
                 Partitioner.Create(_weights, EnumerablePartitionerOptions.NoBuffering),
-                new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
-                weight => weight.Load(Device, Storage));
+                new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
+                weight =>
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    weight.Load(Device, Storage);
+                });
         }
         catch (Exception failure)
         {

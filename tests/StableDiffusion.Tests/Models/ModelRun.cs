@@ -63,6 +63,18 @@ internal sealed class ModelRun
         return uploaded;
     }
 
+    /// <summary>Brings random numbers of unit variance into the arena, the same for the same seed and count. They are freed at the end.</summary>
+    public Tensor Random(int seed, params ReadOnlySpan<long> shape)
+    {
+        var random = new System.Random(seed);
+        var values = new float[shape.ToArray().Aggregate(1L, (product, size) => product * size)];
+        for (int i = 0; i < values.Length; i++)
+        {
+            values[i] = (float)((random.NextDouble() - 0.5) * Math.Sqrt(12));
+        }
+        return Later(Exec.Upload<float>(values, DType.Float32, shape));
+    }
+
     /// <summary>Frees a tensor at the end.</summary>
     public Tensor Later(Tensor tensor)
     {

@@ -13,7 +13,7 @@ namespace StableDiffusion.Tests.Parity;
 /// Every module recorded under <c>layers/</c>, alone, with the inputs that PyTorch gave it: found by its diffusers path in the family's
 /// model and compared with what PyTorch computed.
 /// </summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.All))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Available))]
 [Category("Parity")]
 public sealed class LayerParityTests(string deviceName)
 {
@@ -32,7 +32,7 @@ public sealed class LayerParityTests(string deviceName)
     [OneTimeSetUp]
     public void Open()
     {
-        _device = TestDevices.Open(deviceName);
+        _device = Device.Open(deviceName);
         _models = new FixtureModels(_device);
     }
 

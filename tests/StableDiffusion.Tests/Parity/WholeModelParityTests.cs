@@ -11,7 +11,7 @@ using StableDiffusion.Tests.Support;
 namespace StableDiffusion.Tests.Parity;
 
 /// <summary>Every case of <c>whole/</c>: the UNets, autoencoders and text encoders of all families from input to output.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.All))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Available))]
 [Category("Parity")]
 public sealed partial class WholeModelParityTests(string deviceName)
 {
@@ -29,7 +29,7 @@ public sealed partial class WholeModelParityTests(string deviceName)
     [OneTimeSetUp]
     public void Open()
     {
-        _device = TestDevices.Open(deviceName);
+        _device = Device.Open(deviceName);
         _models = new FixtureModels(_device);
     }
 
