@@ -7,12 +7,12 @@ abstract class AlphaRun(RunTables tables) : SchedulerRun(tables)
     protected int TimestepAt(int call) => (int)Timesteps[call];
 
     /// <summary>The share of signal in the variance at a training timestep.</summary>
-    protected double Alpha(int timestep) => AlphasCumprod[timestep];
+    protected float Alpha(int timestep) => AlphasCumprod[timestep];
 
     /// <inheritdoc/>
     public override (double Signal, double Noise) AddNoise(int call)
     {
-        double alpha = Alpha(TimestepAt(call));
+        float alpha = Alpha(TimestepAt(call));
         return (Math.Sqrt(alpha), Math.Sqrt(1 - alpha));
     }
 
@@ -36,14 +36,4 @@ abstract class AlphaRun(RunTables tables) : SchedulerRun(tables)
             FirstCall = start.FirstCall,
         };
     }
-}
-
-/// <summary>Clipping or thresholding of the predicted noise-free sample. diffusers: <c>clip_sample</c>, <c>thresholding</c>.</summary>
-static class SampleLimit
-{
-    /// <summary>The instruction that limits a register; null when nothing limits it. Thresholding goes before clipping.</summary>
-    public static StepInstruction? For(Register target, bool thresholding, double ratio, double maxValue, bool clip = false, double clipRange = 1) =>
-        thresholding ? new DynamicThreshold(target, ratio, maxValue)
-        : clip ? new Clamp(target, -clipRange, clipRange)
-        : null;
 }

@@ -42,9 +42,9 @@ public sealed record DDIMScheduler : BetaScheduler
         public override StepProgram Step(int call)
         {
             int timestep = TimestepAt(call), previous = timestep - config.NumTrainTimesteps / steps;
-            double alpha = Alpha(timestep);
-            double alphaPrevious = previous >= 0 ? Alpha(previous) : config.SetAlphaToOne ? 1 : Alpha(0);
-            double variance = (1 - alphaPrevious) / (1 - alpha) * (1 - alpha / alphaPrevious);
+            float alpha = Alpha(timestep);
+            float alphaPrevious = previous >= 0 ? Alpha(previous) : config.SetAlphaToOne ? 1 : Alpha(0);
+            float variance = (1 - alphaPrevious) / (1 - alpha) * (1 - alpha / alphaPrevious);
             double deviation = eta * Math.Sqrt(Math.Max(variance, 0));
             double direction = Math.Sqrt(Math.Max(1 - alphaPrevious - deviation * deviation, 0));
             double signal = Math.Sqrt(alpha), noise = Math.Sqrt(1 - alpha);

@@ -70,8 +70,9 @@ public sealed record DDPMScheduler : BetaScheduler
         public override StepProgram Step(int call)
         {
             int timestep = TimestepAt(call);
-            double alpha = Alpha(timestep), alphaPrevious = call + 1 < Timesteps.Count ? Alpha(TimestepAt(call + 1)) : 1;
-            double stepAlpha = alpha / alphaPrevious, stepBeta = 1 - stepAlpha;
+            float alpha = Alpha(timestep), alphaPrevious = call + 1 < Timesteps.Count ? Alpha(TimestepAt(call + 1)) : 1;
+            // In float32 as in diffusers: with many steps the rounding of 1 - stepAlpha shows.
+            float stepAlpha = alpha / alphaPrevious, stepBeta = 1 - stepAlpha;
             double ofOriginal = Math.Sqrt(alphaPrevious) * stepBeta / (1 - alpha);
             double ofSample = Math.Sqrt(stepAlpha) * (1 - alphaPrevious) / (1 - alpha);
             double variance = config.VarianceType == VarianceType.FixedLarge

@@ -68,11 +68,11 @@ public sealed record DEISMultistepScheduler : SigmaScheduler
                     ? [new Term(Register.Sample, 1 / level.Sigma), new Term(original, -level.Alpha / level.Sigma)]
                     : Prediction.Noise(config.PredictionType, level.Alpha, level.Sigma).Terms());
 
-            double[] nodes = [.. Enumerable.Range(0, order).Select(age => (double)Sigmas[call - age])];
+            float[] nodes = [.. Enumerable.Range(0, order).Select(age => Rho(call - age))];
             List<Term> terms = [new Term(Register.Sample, next.Alpha / level.Alpha)];
             for (int age = 0; age < order; age++)
             {
-                terms.Add(new Term(Noise(count - age), next.Alpha * LagrangeIntegral(nodes, age, level.Ratio, next.Ratio)));
+                terms.Add(new Term(Noise(count - age), next.Alpha * LagrangeIntegral(nodes, age, Rho(call + 1))));
             }
             return program.Combine(Register.Sample, [.. terms]).Build(original);
         }
@@ -84,29 +84,33 @@ public sealed record DEISMultistepScheduler : SigmaScheduler
             return config.LowerOrderFinal && Timesteps.Count < 15 ? Math.Min(order, left) : order;
         }
 
+        /// <summary>sigma / alpha.</summary>
+        float Rho(int index) => Level(index).Sigma / Level(index).Alpha;
+
         /// <summary>
-        /// Integral from <paramref name="from"/> to <paramref name="to"/> over rho of the polynomial in log rho that is 1 at node number
-        /// <paramref name="index"/> and 0 at the others, at most two of them.
+        /// Integral from the first node to <paramref name="to"/> over rho of the polynomial in log rho that is 1 at node number
+        /// <paramref name="index"/> and 0 at the others, at most two of them. The antiderivatives nearly cancel, the more the shorter the
+        /// steps are, so they are taken in float32 and in the order of diffusers, whose rounding they reproduce.
         /// </summary>
-        static double LagrangeIntegral(double[] nodes, int index, double from, double to)
+        static float LagrangeIntegral(float[] nodes, int index, float to) => nodes.Length switch
         {
-            double[] others = [.. nodes.Where((_, i) => i != index).Select(node => Math.Log(node))];
-            double own = Math.Log(nodes[index]);
-            return others switch
-            {
-                [] => to - from,
-                [double c] => (Linear(to, c) - Linear(from, c)) / (own - c),
-                _ => (Quadratic(to, others[0], others[1]) - Quadratic(from, others[0], others[1])) / ((own - others[0]) * (own - others[1])),
-            };
+            1 => to - nodes[0],
+            2 => Linear(to, nodes[index], nodes[1 - index]) - Linear(nodes[0], nodes[index], nodes[1 - index]),
+            _ => Quadratic(to, nodes[index], nodes[(index + 1) % 3], nodes[(index + 2) % 3])
+                - Quadratic(nodes[0], nodes[index], nodes[(index + 1) % 3], nodes[(index + 2) % 3]),
+        };
 
-            // Antiderivatives of log x - c and of (log x - c)(log x - d).
-            static double Linear(double x, double c) => x * (Math.Log(x) - 1 - c);
+        /// <summary>Antiderivative of (log x - log c) / (log b - log c).</summary>
+        static float Linear(float x, float b, float c) => x * (-Log(c) + Log(x) - 1) / (Log(b) - Log(c));
 
-            static double Quadratic(double x, double c, double d)
-            {
-                double log = Math.Log(x);
-                return x * (log * log - (2 + c + d) * log + 2 + c + d + c * d);
-            }
+        /// <summary>Antiderivative of (log x - log c)(log x - log d) / ((log b - log c)(log b - log d)).</summary>
+        static float Quadratic(float x, float b, float c, float d)
+        {
+            float log = Log(x), logC = Log(c), logD = Log(d);
+            float numerator = x * (logC * (logD - log + 1) - logD * log + logD + log * log - 2 * log + 2);
+            return numerator / ((Log(b) - logC) * (Log(b) - logD));
         }
+
+        static float Log(float x) => (float)Math.Log(x);
     }
 }

@@ -9,6 +9,8 @@ namespace StableDiffusion.Schedulers;
 /// </summary>
 public abstract record Scheduler : IScheduler
 {
+    const int MaxTrainTimesteps = 1_000_000;
+
     /// <inheritdoc/>
     [JsonIgnore]
     public string Name => GetType().Name;
@@ -48,11 +50,28 @@ public abstract record Scheduler : IScheduler
         {
             throw new ArgumentException("Give either timesteps, as many as there are steps, or sigmas, one more than there are steps.");
         }
+        if (start.Timesteps is { } timesteps && !(Descends(timesteps) && timesteps[0] < NumTrainTimesteps && timesteps[^1] >= 0))
+        {
+            throw new ArgumentException($"Timesteps must descend and lie in 0 to {NumTrainTimesteps - 1}, those the model was trained with.");
+        }
+        if (start.Sigmas is { } sigmas && !(Descends(sigmas) && double.IsFinite(sigmas[0]) && sigmas[^1] >= 0))
+        {
+            throw new ArgumentException("Sigmas must descend, from a finite one to 0 or above.");
+        }
         if (start.Eta is < 0 or > 1 or double.NaN)
         {
             throw new ArgumentException($"Eta is {start.Eta}; it must be 0 to 1.");
         }
-        return Start(steps, start);
+        SchedulerRun run = Start(steps, start);
+        for (int call = run.FirstCall; call < run.Timesteps.Count; call++)
+        {
+            if (!run.Step(call).IsFinite)
+            {
+                throw new ArgumentException(
+                    $"{Name} cannot take this schedule of {steps} steps: noise levels coincide near timestep {run.Timesteps[call]}; take fewer steps or another spacing.");
+            }
+        }
+        return run;
     }
 
     /// <summary>
@@ -82,6 +101,8 @@ public abstract record Scheduler : IScheduler
     /// <summary>The names <see cref="Create"/> knows: class names first, then those of the web UIs.</summary>
     public static IReadOnlyList<string> Names => SchedulerCatalog.Names;
 
+    static bool Descends(IReadOnlyList<double> values) => Enumerable.Range(1, values.Count - 1).All(i => values[i] < values[i - 1]);
+
     /// <summary>Whether the schedule may be given as timesteps.</summary>
     private protected virtual bool TakesTimesteps => false;
 
@@ -89,120 +110,10 @@ public abstract record Scheduler : IScheduler
     private protected virtual bool TakesSigmas => false;
 
     /// <summary>What in this config is not supported, as a sentence; null when all of it is.</summary>
-    internal virtual string? Problem() => NumTrainTimesteps < 2 ? $"num_train_timesteps is {NumTrainTimesteps}; it must be at least 2." : null;
+    internal virtual string? Problem() => NumTrainTimesteps is < 2 or > MaxTrainTimesteps
+        ? $"num_train_timesteps is {NumTrainTimesteps}; it must be 2 to {MaxTrainTimesteps}."
+        : null;
 
     /// <summary>Lays out a schedule; the arguments are checked already.</summary>
     private protected abstract SchedulerRun Start(int steps, SchedulerStart start);
-}
-
-/// <summary>A scheduler whose training noise is given by betas.</summary>
-public abstract record BetaScheduler : Scheduler
-{
-    /// <summary>First beta. diffusers: <c>beta_start</c>.</summary>
-    public double BetaStart { get; init; } = 0.0001;
-
-    /// <summary>Last beta. diffusers: <c>beta_end</c>.</summary>
-    public double BetaEnd { get; init; } = 0.02;
-
-    /// <summary>The way from one to the other. diffusers: <c>beta_schedule</c>.</summary>
-    public BetaSchedule BetaSchedule { get; init; } = BetaSchedule.Linear;
-
-    /// <summary>The betas themselves, one per training timestep, instead of the three above. diffusers: <c>trained_betas</c>.</summary>
-    public IReadOnlyList<float>? TrainedBetas { get; init; }
-
-    /// <summary>How inference timesteps are chosen. diffusers: <c>timestep_spacing</c>.</summary>
-    public TimestepSpacing TimestepSpacing { get; init; } = TimestepSpacing.Linspace;
-
-    /// <summary>Added to the timesteps of the leading spacing. diffusers: <c>steps_offset</c>.</summary>
-    public int StepsOffset { get; init; }
-
-    /// <inheritdoc/>
-    public override Scheduler WithLegacyConfigFixes() => this with { StepsOffset = 1 };
-
-    internal override string? Problem() => base.Problem()
-        ?? (TrainedBetas is { } betas && betas.Count != NumTrainTimesteps
-            ? $"trained_betas has {betas.Count} entries; num_train_timesteps asks for {NumTrainTimesteps}."
-            : null);
-
-    /// <summary>Running product of 1 - beta per training timestep, float32.</summary>
-    /// <param name="zeroTerminalSnr">Rescale so that the last timestep has no signal. diffusers: <c>rescale_betas_zero_snr</c>.</param>
-    private protected float[] AlphasCumprod(bool zeroTerminalSnr = false)
-    {
-        float[] betas = NoiseTable.Betas(this);
-        return NoiseTable.AlphasCumprod(zeroTerminalSnr ? NoiseTable.RescaleZeroTerminalSnr(betas) : betas);
-    }
-
-    /// <summary>
-    /// The same for the schedulers that divide by it: with a zero terminal signal-to-noise ratio the last entry is 2^-24, so that the
-    /// first noise level is 4096 and not infinite.
-    /// </summary>
-    private protected float[] AlphasCumprodForSigmas(bool zeroTerminalSnr)
-    {
-        float[] alphas = AlphasCumprod(zeroTerminalSnr);
-        if (zeroTerminalSnr)
-        {
-            alphas[^1] = 1f / (1 << 24);
-        }
-        return alphas;
-    }
-}
-
-/// <summary>A scheduler that can respace its noise levels.</summary>
-public abstract record SigmaScheduler : BetaScheduler
-{
-    /// <summary>Noise levels after Karras et al. diffusers: <c>use_karras_sigmas</c>.</summary>
-    public bool UseKarrasSigmas { get; init; }
-
-    /// <summary>Noise levels evenly in the logarithm. diffusers: <c>use_exponential_sigmas</c>.</summary>
-    public bool UseExponentialSigmas { get; init; }
-
-    /// <summary>Noise levels by the beta distribution. diffusers: <c>use_beta_sigmas</c>.</summary>
-    public bool UseBetaSigmas { get; init; }
-
-    internal override string? Problem() => base.Problem()
-        ?? ((UseKarrasSigmas ? 1 : 0) + (UseExponentialSigmas ? 1 : 0) + (UseBetaSigmas ? 1 : 0) > 1
-            ? "only one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas can be true."
-            : null);
-
-    private protected bool IsRespaced => UseKarrasSigmas || UseExponentialSigmas || UseBetaSigmas;
-
-    /// <summary>The noise levels of the spacing that is on, descending; null when none is.</summary>
-    private protected double[]? Respaced(double largest, double smallest, int steps) =>
-        UseKarrasSigmas ? SigmaTable.Karras(largest, smallest, steps)
-        : UseExponentialSigmas ? SigmaTable.Exponential(largest, smallest, steps)
-        : UseBetaSigmas ? SigmaTable.Beta(largest, smallest, steps)
-        : null;
-
-    /// <summary>
-    /// Noise levels at fractional timesteps; with a respacing, that between the first and the last of them and its own timesteps.
-    /// </summary>
-    /// <param name="timesteps">Timesteps of the spacing, descending.</param>
-    /// <param name="training">Noise levels of training, ascending.</param>
-    /// <param name="rounded">Round the timesteps of Karras' levels.</param>
-    private protected (float[] Timesteps, double[] Sigmas) Levels(float[] timesteps, float[] training, bool rounded = false)
-    {
-        double[] sigmas = SigmaTable.Interpolate(timesteps, training);
-        if (Respaced(sigmas[0], sigmas[^1], timesteps.Length) is not { } respaced)
-        {
-            return (timesteps, sigmas);
-        }
-        IEnumerable<double> times = SigmaTable.ToTimesteps(respaced, training);
-        return (SigmaTable.ToSingle(rounded && UseKarrasSigmas ? times.Select(t => Math.Round(t, MidpointRounding.ToEven)) : times), respaced);
-    }
-
-    /// <summary>
-    /// The same at whole timesteps, where a respacing goes over all of training. Its timesteps are rounded for Karras' levels and, as
-    /// diffusers does, cut for the others.
-    /// </summary>
-    private protected (int[] Timesteps, double[] Sigmas) WholeLevels(int[] timesteps, float[] training, int steps, bool rounded = true) =>
-        Respaced(training[^1], training[0], steps) is { } respaced
-            ? WholeLevels(respaced, training, rounded && UseKarrasSigmas)
-            : (timesteps, SigmaTable.Interpolate(timesteps.Select(t => (float)t), training));
-
-    /// <summary>Given noise levels with their whole timesteps.</summary>
-    private protected static (int[] Timesteps, double[] Sigmas) WholeLevels(double[] sigmas, float[] training, bool rounded)
-    {
-        IEnumerable<double> times = SigmaTable.ToTimesteps(sigmas, training);
-        return (rounded ? TimestepTable.Rounded(times) : [.. times.Select(t => (int)t)], sigmas);
-    }
 }

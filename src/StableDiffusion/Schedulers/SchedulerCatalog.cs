@@ -28,6 +28,17 @@ static class SchedulerCatalog
         ("DPM++ 2M SDE Heun", "dpmpp_2m_sde_heun", typeof(DPMSolverMultistepScheduler), Dpm("sde-dpmsolver++", 2, "heun")),
         ("DPM++ 3M", "dpmpp_3m", typeof(DPMSolverMultistepScheduler), Dpm("dpmsolver++", 3)),
         ("DPM++ 3M SDE", "dpmpp_3m_sde", typeof(DPMSolverMultistepScheduler), Dpm("sde-dpmsolver++", 3)),
+        ("DPM++ 2S", "dpmpp_2s", typeof(DPMSolverSinglestepScheduler), Dpm("dpmsolver++", 2)),
+        ("DPM++ SDE", "dpmpp_sde", typeof(DPMSolverSinglestepScheduler), Dpm("sde-dpmsolver++", 2)),
+        ("DPM2", "dpm_2", typeof(KDPM2DiscreteScheduler), []),
+        ("DPM2 a", "dpm_2_ancestral", typeof(KDPM2AncestralDiscreteScheduler), []),
+        ("Heun", "heun", typeof(HeunDiscreteScheduler), []),
+        ("UniPC", "uni_pc", typeof(UniPCMultistepScheduler), new() { ["solver_type"] = "bh2" }),
+        ("DEIS", "deis", typeof(DEISMultistepScheduler), new() { ["algorithm_type"] = "deis", ["solver_type"] = "logrho" }),
+        ("DDPM", "ddpm", typeof(DDPMScheduler), []),
+        ("LCM", "lcm", typeof(LCMScheduler), []),
+        ("TCD", "tcd", typeof(TCDScheduler), []),
+        ("EDM Euler", "edm_euler", typeof(EDMEulerScheduler), []),
     ];
 
     /// <summary>What may follow a sampler's name, and the keys it sets.</summary>
@@ -101,8 +112,10 @@ static class SchedulerCatalog
     static JsonObject Dpm(string algorithm, int order, string solver = "midpoint") =>
         new() { ["algorithm_type"] = algorithm, ["solver_order"] = order, ["solver_type"] = solver };
 
-    static bool Fits(Type type, string key) =>
-        key.StartsWith("use_", StringComparison.Ordinal) ? type.IsSubclassOf(typeof(SigmaScheduler)) : type.IsSubclassOf(typeof(BetaScheduler));
+    /// <summary>Whether a class heeds the key of a spacing. The singlestep solver and those of distilled models choose their timesteps themselves.</summary>
+    static bool Fits(Type type, string key) => key.StartsWith("use_", StringComparison.Ordinal)
+        ? type.IsSubclassOf(typeof(SigmaScheduler))
+        : type.IsSubclassOf(typeof(BetaScheduler)) && !type.IsSubclassOf(typeof(ConsistencyScheduler)) && type != typeof(DPMSolverSinglestepScheduler);
 
     static bool Same(string left, string right) => string.Equals(left, right, StringComparison.OrdinalIgnoreCase);
 }

@@ -39,26 +39,3 @@ abstract class SigmaRun(RunTables tables) : SchedulerRun(tables)
         return spacing == TimestepSpacing.Leading ? MathF.Sqrt(largest * largest + 1) : largest;
     }
 }
-
-/// <summary>A run on noise levels in which signal and noise keep unit variance together: x = alpha x0 + sigma_t noise.</summary>
-abstract class ScaledSigmaRun(RunTables tables) : SchedulerRun(tables)
-{
-    /// <summary>The noise level at an index of <see cref="SchedulerRun.Sigmas"/>.</summary>
-    protected NoiseLevel Level(int index) => new(Sigmas[index]);
-
-    /// <inheritdoc/>
-    public override (double Signal, double Noise) AddNoise(int call) => (Level(call).Alpha, Level(call).Sigma);
-}
-
-/// <summary>
-/// A noise level where signal and noise keep unit variance: alpha^2 + sigma^2 = 1, their ratio <paramref name="Ratio"/> = sigma / alpha.
-/// </summary>
-readonly record struct NoiseLevel(double Ratio)
-{
-    public double Alpha => 1 / Math.Sqrt(Ratio * Ratio + 1);
-
-    public double Sigma => Ratio * Alpha;
-
-    /// <summary>Half the logarithm of the signal-to-noise ratio: log(alpha / sigma).</summary>
-    public double Lambda => -Math.Log(Ratio);
-}

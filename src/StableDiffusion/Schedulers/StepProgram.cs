@@ -59,7 +59,11 @@ public sealed record DynamicThreshold(Register Target, double Ratio, double MaxV
 /// Whether the step takes one normal draw of the shape of the latents. It may be true where the noise has no weight: diffusers draws
 /// there as well, and the next step's draw depends on it.
 /// </param>
-public sealed record StepProgram(IReadOnlyList<StepInstruction> Instructions, Register PredictedOriginal, bool DrawsNoise);
+public sealed record StepProgram(IReadOnlyList<StepInstruction> Instructions, Register PredictedOriginal, bool DrawsNoise)
+{
+    /// <summary>Whether every coefficient is a finite number.</summary>
+    internal bool IsFinite => Instructions.OfType<LinearCombination>().All(sum => sum.Terms.All(term => double.IsFinite(term.Coefficient)));
+}
 
 /// <summary>Collects the instructions of a step.</summary>
 sealed class StepProgramBuilder

@@ -90,7 +90,34 @@ public class SchedulerParityTests
         Tolerances.AssertPeakError(AddNoise(run, call, new HostStepOps(1)), expected, Tolerances.ElementwiseFloat32, "add_noise");
     }
 
-    static (IScheduler Scheduler, SchedulerRun Run) Begin(JsonElement entry)
+    static IEnumerable<TestCaseData> EndToEndCases() => Directory.EnumerateFiles(Fixtures.PathOf("e2e"), "*.json").Order(StringComparer.Ordinal)
+        .Select(path => Fixtures.ReadJson("e2e", Path.GetFileName(path)))
+        .Select(entry => new TestCaseData(entry).SetArgDisplayNames(entry.GetProperty("name").GetString()!));
+
+    /// <summary>The schedule inside a pipeline run: the timesteps from the first call on, and the steps at which it draws.</summary>
+    [TestCaseSource(nameof(EndToEndCases))]
+    public void Schedule_EndToEndCase_MatchesReference(JsonElement entry)
+    {
+        Scheduler scheduler = Read(entry.GetProperty("scheduler"));
+        if (!entry.GetProperty("pipeline").GetString()!.StartsWith("StableDiffusionXL", StringComparison.Ordinal))
+        {
+            scheduler = scheduler.WithLegacyConfigFixes();
+        }
+        int steps = entry.GetProperty("steps").GetInt32();
+        double strength = entry.TryGetProperty("strength", out JsonElement given) && given.ValueKind == JsonValueKind.Number ? given.GetDouble() : 1;
+        double eta = entry.TryGetProperty("pipeline_arguments", out JsonElement arguments) && arguments.TryGetProperty("eta", out given) ? given.GetDouble() : 0;
+        SchedulerRun run = scheduler.Begin(
+            steps, new SchedulerStart { FirstCall = SchedulerStart.FirstCallFor(steps, strength, scheduler.Order), Eta = eta });
+        float[] visited = [.. run.Timesteps.Skip(run.FirstCall)];
+        float[] expected = [.. entry.GetProperty("timesteps").EnumerateArray().Select(t => t.GetSingle())];
+        Tolerances.AssertPeakError(visited, expected, [expected.Length], Tolerances.SchedulerTable, "timesteps");
+        Assert.That(
+            Enumerable.Range(0, visited.Length).Where(step => run.Step(run.FirstCall + step).DrawsNoise),
+            Is.EqualTo(entry.GetProperty("draws").EnumerateArray().Select(draw => draw.GetProperty("during_step").GetInt32()).Where(step => step >= 0).Distinct()),
+            "steps that draw noise");
+    }
+
+    static Scheduler Read(JsonElement entry)
     {
         string name = entry.GetProperty("class").GetString()!;
         if (!Scheduler.Names.Contains(name))
@@ -99,7 +126,12 @@ public class SchedulerParityTests
         }
         JsonObject config = JsonObject.Create(entry.GetProperty("config"))!.DeepClone().AsObject();
         config["_class_name"] = name;
-        Scheduler scheduler = Scheduler.FromConfig(JsonSerializer.SerializeToElement(config));
+        return Scheduler.FromConfig(JsonSerializer.SerializeToElement(config));
+    }
+
+    static (IScheduler Scheduler, SchedulerRun Run) Begin(JsonElement entry)
+    {
+        Scheduler scheduler = Read(entry);
         var start = new SchedulerStart { FirstCall = entry.TryGetProperty("first", out JsonElement first) ? first.GetInt32() : 0 };
         if (entry.TryGetProperty("step_arguments", out JsonElement arguments))
         {
