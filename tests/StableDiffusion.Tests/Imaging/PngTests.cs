@@ -117,6 +117,26 @@ public class PngTests
         });
     }
 
+    /// <summary>The filters and their cost against the same written out byte by byte, on rows shorter and longer than a vector.</summary>
+    [Test]
+    public void PngFilter_Rows_AreFilteredUndoneAndMeasuredByteByByte([Values(0, 1, 2, 3, 4)] int filter, [Values(1, 3, 4, 31, 99, 300)] int length)
+    {
+        const int PixelBytes = 3;
+        System.Random random = new(length);
+        byte[] row = new byte[length];
+        byte[] above = new byte[length];
+        byte[] filtered = new byte[length];
+        random.NextBytes(row);
+        random.NextBytes(above);
+        (row[0], above[0]) = (255, 255);
+        PngFilter.Apply(filter, row, above, PixelBytes, filtered);
+        byte[] expected = [.. row.Select((x, i) => (byte)(x - Guess(filter, i < PixelBytes ? 0 : row[i - PixelBytes], above[i], i < PixelBytes ? 0 : above[i - PixelBytes])))];
+        Assert.That(filtered, Is.EqualTo(expected));
+        Assert.That(PngFilter.Cost(filtered), Is.EqualTo(filtered.Sum(b => Math.Min((int)b, 256 - b))));
+        PngFilter.Undo(filter, filtered, above, PixelBytes);
+        Assert.That(filtered, Is.EqualTo(row));
+    }
+
     /// <summary>Each filter applied by the formulas of the PNG specification (section 9.2), on a picture of RGB and one of RGBA.</summary>
     [Test]
     public void Decode_EveryFilter_IsUndone([Values(0, 1, 2, 3, 4)] int filter, [Values(3, 4)] int pixelBytes)
@@ -135,9 +155,7 @@ public class PngTests
                 int a = i >= pixelBytes ? raw[(y * stride) + i - pixelBytes] : 0;
                 int b = y > 0 ? raw[((y - 1) * stride) + i] : 0;
                 int c = i >= pixelBytes && y > 0 ? raw[((y - 1) * stride) + i - pixelBytes] : 0;
-                int nearest = new[] { a, b, c }.OrderBy(v => Math.Abs(a + b - c - v)).First(); // A stable sort: a before b before c.
-                int guess = filter switch { 1 => a, 2 => b, 3 => (a + b) / 2, 4 => nearest, _ => 0 };
-                rows.Add((byte)(raw[(y * stride) + i] - guess));
+                rows.Add((byte)(raw[(y * stride) + i] - Guess(filter, a, b, c)));
             }
         }
 
@@ -265,6 +283,16 @@ public class PngTests
         image.Dispose();
         Assert.That(() => image.Pixels.Length, Throws.TypeOf<ObjectDisposedException>());
     }
+
+    // The formulas of the specification; the sort is stable, so a comes before b and b before c.
+    private static int Guess(int filter, int a, int b, int c) => filter switch
+    {
+        1 => a,
+        2 => b,
+        3 => (a + b) / 2,
+        4 => new[] { a, b, c }.OrderBy(v => Math.Abs(a + b - c - v)).First(),
+        _ => 0,
+    };
 
     private static byte[] Inflate(byte[] compressed)
     {
