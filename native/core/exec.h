@@ -64,7 +64,7 @@ void parallel_for_pieces(Exec& exec, int64_t count, int64_t piece, Body&& body) 
                  [&](int64_t index, int) { body(index * piece, count < (index + 1) * piece ? count : (index + 1) * piece); });
 }
 
-// Elements per piece of a cheap elementwise op: some 10 microseconds of work, below which a second thread does not pay.
+// Elements per piece of a cheap elementwise op: some microseconds of work, below which a second thread does not pay.
 inline constexpr int64_t kElementPiece = 16384;
 
 }  // namespace sdn

@@ -2,16 +2,13 @@
 // Shapes:    dense, any; out may be x.
 // Algorithm: one pass over pieces of fixed size.
 #include "cpu/ops.inl.h"
+#include "cpu/simd/math.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
 constexpr int64_t kPiece = 8192;
-
-inline float sigmoid(float x) {
-    return 1.0f / (1.0f + __builtin_expf(-x));
-}
 
 struct Work {
     const float* x;
@@ -20,23 +17,27 @@ struct Work {
     int32_t kind;
 };
 
+template <class Function>
+SDN_INLINE void map(const float* x, float* out, int64_t count, Function function) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store(out + i, function(load(x + i)));
+    if (i < count) store_partial(out + i, function(load_partial(x + i, count - i)), count - i);
+}
+
 void run_piece(void* context, int64_t index, int) {
     const Work& w = *static_cast<const Work*>(context);
-    const int64_t begin = index * kPiece, end = w.count < begin + kPiece ? w.count : begin + kPiece;
-    const float* x = w.x;
-    float* out = w.out;
+    const int64_t begin = index * kPiece, count = w.count - begin < kPiece ? w.count - begin : kPiece;
+    const float* x = w.x + begin;
+    float* out = w.out + begin;
     switch (w.kind) {
         case SDN_ACTIVATION_SILU:
-            for (int64_t i = begin; i < end; ++i) out[i] = x[i] * sigmoid(x[i]);
-            break;
+            return map(x, out, count, [](vec v) { return silu(v); });
         case SDN_ACTIVATION_GELU:
-            for (int64_t i = begin; i < end; ++i) out[i] = x[i] * 0.5f * (1.0f + __builtin_erff(x[i] * 0.70710678118654752f));
-            break;
+            return map(x, out, count, [](vec v) { return gelu(v); });
         case SDN_ACTIVATION_QUICK_GELU:
-            for (int64_t i = begin; i < end; ++i) out[i] = x[i] * sigmoid(1.702f * x[i]);
-            break;
+            return map(x, out, count, [](vec v) { return quick_gelu(v); });
         default:
-            for (int64_t i = begin; i < end; ++i) out[i] = x[i];
+            return map(x, out, count, [](vec v) { return v; });
     }
 }
 

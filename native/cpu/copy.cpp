@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/dtype.h"
+#include "core/dtype_inline.h"
 #include "cpu/baseline.h"
 
 namespace sdn::cpu {
@@ -25,10 +26,10 @@ constexpr bool is_real = std::is_same_v<T, float> || std::is_same_v<T, double> |
 
 // A value of a 16-bit type as float, everything else as itself.
 inline float widen(Half value) {
-    return float_from_half(value.bits);
+    return baseline::float_from_half(value.bits);
 }
 inline float widen(BFloat16 value) {
-    return float_from_bfloat16(value.bits);
+    return baseline::float_from_bfloat16(value.bits);
 }
 template <class T>
 inline T widen(T value) {
@@ -41,12 +42,12 @@ inline Out narrow(In value) {
         return value;
     } else if constexpr (std::is_same_v<Out, Half>) {
         if constexpr (std::is_same_v<In, float>)
-            return {half_from_float(value)};
+            return {baseline::half_from_float(value)};
         else
             return {half_from_double(static_cast<double>(value))};
     } else if constexpr (std::is_same_v<Out, BFloat16>) {
         if constexpr (std::is_same_v<In, float>)
-            return {bfloat16_from_float(value)};
+            return {baseline::bfloat16_from_float(value)};
         else
             return {bfloat16_from_double(static_cast<double>(value))};
     } else if constexpr (is_real<Out>) {

@@ -3,6 +3,7 @@
 // Algorithm: rows are cut into pieces that fit the cache. Per piece two passes give each group's mean and sum of squared deviations; the
 //            pieces are combined in order in float64 (Chan et al.), so the result does not depend on threads; one more pass writes out.
 #include "cpu/ops.inl.h"
+#include "cpu/simd/math.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
@@ -42,16 +43,16 @@ Piece locate(const Work& w, int64_t index) {
     return {index / w.pieces, first, w.rows - first < w.rows_per_piece ? w.rows - first : w.rows_per_piece};
 }
 
-void add_rows(const float* x, int64_t rows, int64_t channels, float* sums) {
+// sums[c] = sum over the rows of term(x[row, c], c): four rows at a time, so that a sum is loaded and stored once for four terms.
+template <class Term>
+SDN_INLINE void sum_rows(const float* x, int64_t rows, int64_t channels, float* sums, Term term) {
     for (int64_t c = 0; c < channels; ++c) sums[c] = 0;
-    for (int64_t row = 0; row < rows; ++row, x += channels)
-        for (int64_t c = 0; c < channels; ++c) sums[c] += x[c];
-}
-
-void add_squared_deviations(const float* x, int64_t rows, int64_t channels, const float* means, float* sums) {
-    for (int64_t c = 0; c < channels; ++c) sums[c] = 0;
-    for (int64_t row = 0; row < rows; ++row, x += channels)
-        for (int64_t c = 0; c < channels; ++c) sums[c] += (x[c] - means[c]) * (x[c] - means[c]);
+    int64_t row = 0;
+    for (; row + 4 <= rows; row += 4, x += 4 * channels)
+        for (int64_t c = 0; c < channels; ++c)
+            sums[c] += (term(x[c], c) + term(x[c + channels], c)) + (term(x[c + 2 * channels], c) + term(x[c + 3 * channels], c));
+    for (; row < rows; ++row, x += channels)
+        for (int64_t c = 0; c < channels; ++c) sums[c] += term(x[c], c);
 }
 
 void measure_piece(void* context, int64_t index, int thread) {
@@ -66,7 +67,7 @@ void measure_piece(void* context, int64_t index, int thread) {
     int64_t first_channel = 0;
     for (const Source& s : w.sources) {
         const float* x = s.x + (piece.sample * w.rows + piece.first_row) * s.channels;
-        add_rows(x, piece.row_count, s.channels, sums + first_channel);
+        sum_rows(x, piece.row_count, s.channels, sums + first_channel, [](float value, int64_t) { return value; });
         first_channel += s.channels;
     }
     for (int64_t g = 0; g < w.groups; ++g) {
@@ -80,7 +81,9 @@ void measure_piece(void* context, int64_t index, int thread) {
     first_channel = 0;
     for (const Source& s : w.sources) {
         const float* x = s.x + (piece.sample * w.rows + piece.first_row) * s.channels;
-        add_squared_deviations(x, piece.row_count, s.channels, means + first_channel, sums + first_channel);
+        const float* mean = means + first_channel;
+        sum_rows(x, piece.row_count, s.channels, sums + first_channel,
+                 [mean](float value, int64_t c) { return (value - mean[c]) * (value - mean[c]); });
         first_channel += s.channels;
     }
     for (int64_t g = 0; g < w.groups; ++g) {
@@ -121,6 +124,19 @@ void combine_sample(void* context, int64_t sample, int) {
     }
 }
 
+// One row of one source: out = act((x - mean) * factor + addend), channel by channel.
+template <class Activation>
+SDN_INLINE void apply_row(const float* x, const float* mean, const float* factor, const float* addend, float* out, int64_t channels,
+                          Activation activation) {
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes)
+        store(out + c, activation(fma(load(x + c) - load(mean + c), load(factor + c), load(addend + c))));
+    const int64_t n = channels - c;
+    if (n == 0) return;
+    const vec deviation = load_partial(x + c, n) - load_partial(mean + c, n);
+    store_partial(out + c, activation(fma(deviation, load_partial(factor + c, n), load_partial(addend + c, n))), n);
+}
+
 void apply_piece(void* context, int64_t index, int) {
     const Work& w = *static_cast<const Work*>(context);
     const Piece piece = locate(w, index);
@@ -132,14 +148,10 @@ void apply_piece(void* context, int64_t index, int) {
         const float* factor = mean + w.channels;
         const float* addend = factor + w.channels;
         for (int64_t row = 0; row < piece.row_count; ++row, x += s.channels, out += w.channels) {
-            if (w.silu) {
-                for (int64_t c = 0; c < s.channels; ++c) {
-                    const float y = (x[c] - mean[c]) * factor[c] + addend[c];
-                    out[c] = y / (1.0f + __builtin_expf(-y));
-                }
-            } else {
-                for (int64_t c = 0; c < s.channels; ++c) out[c] = (x[c] - mean[c]) * factor[c] + addend[c];
-            }
+            if (w.silu)
+                apply_row(x, mean, factor, addend, out, s.channels, [](vec y) { return silu(y); });
+            else
+                apply_row(x, mean, factor, addend, out, s.channels, [](vec y) { return y; });
         }
         first_channel += s.channels;
     }

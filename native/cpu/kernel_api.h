@@ -9,7 +9,7 @@
 
 namespace sdn {
 
-struct Exec;   // core/exec.h
+struct Exec;  // core/exec.h
 
 // Arena scratch of one op. Taken in measure mode too (the address is then a stand-in), so that the peak includes it.
 void* exec_scratch(Exec& exec, int64_t bytes);
@@ -26,15 +26,15 @@ namespace cpu {
 
 // A matrix or convolution weight packed for the microkernel: see cpu/gemm/pack.inl.h for the layout.
 struct PackedMatrix {
-    void* data = nullptr;          // panels, in `storage`
-    float* bias = nullptr;         // in packed column order, padded with zeros to panel_count * panel_width; or nullptr
+    void* data = nullptr;   // panels, in `storage`
+    float* bias = nullptr;  // in packed column order, padded with zeros to panel_count * panel_width; or nullptr
     int32_t storage = SDN_FLOAT32;
-    int32_t panel_width = 0;       // columns (outputs) per panel: the microkernel's NR
+    int32_t panel_width = 0;  // columns (outputs) per panel: the microkernel's NR
     int64_t panel_count = 0;
-    int64_t rows = 0;              // outputs N (of all parts)
-    int64_t columns = 0;           // reduction length K = in * kh * kw, ordered (ky, kx, c) for convolutions
+    int64_t rows = 0;     // outputs N (of all parts)
+    int64_t columns = 0;  // reduction length K = in * kh * kw, ordered (ky, kx, c) for convolutions
     int32_t kernel_height = 1, kernel_width = 1;
-    bool geglu = false;            // each panel holds panel_width/2 values, then their panel_width/2 gates
+    bool geglu = false;  // each panel holds panel_width/2 values, then their panel_width/2 gates
 };
 
 }  // namespace cpu

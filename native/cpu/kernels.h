@@ -1,26 +1,27 @@
-// The table of one instruction set's kernels. cpu/kernels.inl.cpp is compiled once per instruction set and fills it in; cpu/dispatch.cpp picks one.
-// Shapes and dtypes have been checked by api/ when a kernel is called. A kernel takes its scratch, returns if the exec measures, then runs.
+// The table of one instruction set's kernels. cpu/kernels.inl.cpp is compiled once per instruction set and fills it in; cpu/dispatch.cpp
+// picks one. Shapes and dtypes have been checked by api/ when a kernel is called. A kernel takes its scratch, returns if the exec measures,
+// then runs.
 #pragma once
 
 #include "cpu/kernel_api.h"
 
 namespace sdn::cpu {
 
-struct NormWeight {          // SDN_WEIGHT_NORM
+struct NormWeight {  // SDN_WEIGHT_NORM
     const float* scale = nullptr;
     const float* shift = nullptr;
     int64_t channels = 0;
 };
 
-struct EmbeddingWeight {     // SDN_WEIGHT_EMBEDDING, row-major in `storage`
+struct EmbeddingWeight {  // SDN_WEIGHT_EMBEDDING, row-major in `storage`
     const void* data = nullptr;
     int32_t storage = SDN_FLOAT32;
     int64_t rows = 0, columns = 0;
 };
 
 struct Kernels {
-    const char* name;        // "portable", "avx2", "avx512"
-    int32_t panel_width;     // of PackedMatrix
+    const char* name;     // "portable", "avx2", "avx512"
+    int32_t panel_width;  // of PackedMatrix
 
     // Packs output rows [first_row, first_row + row_count) of the logical weight into m.data. source: row-major [row_count, in] or
     // [row_count, in, kh, kw] of source_dtype. Rows of a geglu weight are numbered values first, then gates.

@@ -18,13 +18,13 @@
 #include <stdint.h>
 
 #if defined(_WIN32)
-#  if defined(SDN_BUILDING)
-#    define SDN_API __declspec(dllexport)
-#  else
-#    define SDN_API __declspec(dllimport)
-#  endif
+#if defined(SDN_BUILDING)
+#define SDN_API __declspec(dllexport)
 #else
-#  define SDN_API __attribute__((visibility("default")))
+#define SDN_API __declspec(dllimport)
+#endif
+#else
+#define SDN_API __attribute__((visibility("default")))
 #endif
 
 #ifdef __cplusplus
@@ -64,24 +64,16 @@ enum {
     SDN_STRUCT_TIMESTEP_PARAMS = 7
 };
 
-SDN_API int32_t sdn_abi_version(void);          /* SDN_ABI_VERSION of the library */
-SDN_API int64_t sdn_struct_size(int32_t kind);  /* bytes, or -1 for an unknown kind */
-SDN_API const char* sdn_build_info(void);       /* compiler, instruction sets, CUDA or why not; one line */
+SDN_API int32_t sdn_abi_version(void);         /* SDN_ABI_VERSION of the library */
+SDN_API int64_t sdn_struct_size(int32_t kind); /* bytes, or -1 for an unknown kind */
+SDN_API const char* sdn_build_info(void);      /* compiler, instruction sets, CUDA or why not; one line */
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------------- */
 
-enum {
-    SDN_FLOAT32 = 0,
-    SDN_FLOAT16 = 1,
-    SDN_BFLOAT16 = 2,
-    SDN_FLOAT64 = 3,
-    SDN_INT32 = 4,
-    SDN_INT64 = 5,
-    SDN_UINT8 = 6
-};
+enum { SDN_FLOAT32 = 0, SDN_FLOAT16 = 1, SDN_BFLOAT16 = 2, SDN_FLOAT64 = 3, SDN_INT32 = 4, SDN_INT64 = 5, SDN_UINT8 = 6 };
 
 typedef struct sdn_tensor {
-    void* data;        /* on the device of the exec it is used with */
+    void* data; /* on the device of the exec it is used with */
     int32_t dtype;
     int32_t rank;      /* 1..4 */
     int64_t shape[4];  /* entries past rank are 1 */
@@ -96,13 +88,13 @@ enum { SDN_DEVICE_CPU = 0, SDN_DEVICE_CUDA = 1 };
 
 typedef struct sdn_device_info {
     int32_t kind;
-    int32_t index;           /* of its kind */
-    int32_t threads;         /* CPU: worker threads, the caller included */
+    int32_t index;   /* of its kind */
+    int32_t threads; /* CPU: worker threads, the caller included */
     int32_t reserved;
-    int64_t total_bytes;     /* memory of the device; CPU: the smaller of RAM and the cgroup limit */
-    int64_t free_bytes;      /* available now, under the same limits */
-    char name[128];          /* "AMD EPYC 9R14", "NVIDIA H200" */
-    char instruction_set[32];/* "portable", "avx2", "avx512"; CUDA: "sm_90" */
+    int64_t total_bytes;      /* memory of the device; CPU: the smaller of RAM and the cgroup limit */
+    int64_t free_bytes;       /* available now, under the same limits */
+    char name[128];           /* "AMD EPYC 9R14", "NVIDIA H200" */
+    char instruction_set[32]; /* "portable", "avx2", "avx512"; CUDA: "sm_90" */
 } sdn_device_info;
 
 /* Devices of a kind on this machine. With *count == 0 the reason is in sdn_last_error(). */
@@ -131,10 +123,10 @@ enum {
 };
 
 typedef struct sdn_exec_stats {
-    int64_t live_bytes;  /* of the arena, now */
-    int64_t peak_bytes;  /* of the arena, since creation or sdn_exec_reset() */
-    int64_t flops;       /* of the ops called since creation or reset: 2 x multiply-adds of matrix work */
-    int64_t ops;         /* ops called since creation or reset */
+    int64_t live_bytes; /* of the arena, now */
+    int64_t peak_bytes; /* of the arena, since creation or sdn_exec_reset() */
+    int64_t flops;      /* of the ops called since creation or reset: 2 x multiply-adds of matrix work */
+    int64_t ops;        /* ops called since creation or reset */
 } sdn_exec_stats;
 
 /* An arena of exactly arena_bytes serves all intermediates and the ops' scratch. The same sequence of calls takes the same peak in
@@ -158,10 +150,10 @@ SDN_API sdn_status sdn_download(sdn_exec* exec, void* host_data, const void* dev
 typedef struct sdn_weight sdn_weight;
 
 enum {
-    SDN_WEIGHT_MATRIX = 0,    /* parts [out_i, in]: linear and 1x1 convolution ([out,in,1,1] is accepted) */
-    SDN_WEIGHT_CONV2D = 1,    /* one part [out, in, kh, kw] */
-    SDN_WEIGHT_NORM = 2,      /* parts[0] = scale [C], biases[0] = shift [C] */
-    SDN_WEIGHT_EMBEDDING = 3  /* one part [rows, C] */
+    SDN_WEIGHT_MATRIX = 0,   /* parts [out_i, in]: linear and 1x1 convolution ([out,in,1,1] is accepted) */
+    SDN_WEIGHT_CONV2D = 1,   /* one part [out, in, kh, kw] */
+    SDN_WEIGHT_NORM = 2,     /* parts[0] = scale [C], biases[0] = shift [C] */
+    SDN_WEIGHT_EMBEDDING = 3 /* one part [rows, C] */
 };
 
 typedef struct sdn_weight_desc {
@@ -176,9 +168,9 @@ typedef struct sdn_weight_desc {
 typedef struct sdn_weight_info {
     int32_t kind;
     int32_t storage;
-    int64_t rows;   /* outputs of all parts; norm: C; embedding: rows */
-    int64_t columns;/* inputs (conv2d: in*kh*kw; norm: 1) */
-    int64_t bytes;  /* of device memory */
+    int64_t rows;    /* outputs of all parts; norm: C; embedding: rows */
+    int64_t columns; /* inputs (conv2d: in*kh*kw; norm: 1) */
+    int64_t bytes;   /* of device memory */
 } sdn_weight_info;
 
 /* Copies and packs; the host memory is free to go on return. Thread-safe: a loader packs many at once. */
@@ -201,9 +193,9 @@ enum {
 };
 
 typedef struct sdn_conv2d_params {
-    int32_t stride;                                    /* 1 or 2 */
-    int32_t pad_top, pad_left, pad_bottom, pad_right;  /* zeros */
-    int32_t upsample_height, upsample_width;           /* 0, or nearest-neighbour resize of x to this size before the padding */
+    int32_t stride;                                   /* 1 or 2 */
+    int32_t pad_top, pad_left, pad_bottom, pad_right; /* zeros */
+    int32_t upsample_height, upsample_width;          /* 0, or nearest-neighbour resize of x to this size before the padding */
     int32_t reserved;
 } sdn_conv2d_params;
 
@@ -214,13 +206,13 @@ SDN_API sdn_status sdn_conv2d(sdn_exec* exec, const sdn_tensor* out, const sdn_t
 
 /* out[m,n] = activation(sum_k [x | x2][m,k] * w[n,k] + bias[n]) + residual[m,n]. x [...,K1], x2 [...,K2] or NULL, K1 + K2 = columns;
  * out [...,N] (geglu: N/2). Leading dimensions count as rows. */
-SDN_API sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* x2,
-                              const sdn_weight* weight, const sdn_tensor* residual, int32_t activation);
+SDN_API sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* x2, const sdn_weight* weight,
+                              const sdn_tensor* residual, int32_t activation);
 
 typedef struct sdn_attention_params {
     int32_t heads;
-    int32_t causal;   /* 1: query i sees keys 0..i; needs Sq == Sk */
-    float scale;      /* usually 1/sqrt(head dim) */
+    int32_t causal; /* 1: query i sees keys 0..i; needs Sq == Sk */
+    float scale;    /* usually 1/sqrt(head dim) */
     int32_t reserved;
 } sdn_attention_params;
 
@@ -245,9 +237,9 @@ SDN_API sdn_status sdn_embedding(sdn_exec* exec, const sdn_tensor* out, const sd
 SDN_API sdn_status sdn_gather_rows(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* rows);
 
 typedef struct sdn_timestep_params {
-    int32_t flip_sin_to_cos;      /* 1: cosines first */
+    int32_t flip_sin_to_cos; /* 1: cosines first */
     float downscale_freq_shift;
-    float max_period;             /* 10000 */
+    float max_period; /* 10000 */
     int32_t reserved;
 } sdn_timestep_params;
 
