@@ -6,8 +6,8 @@ namespace StableDiffusion.Random;
 /// PyTorch's CPU generator: the numbers of <c>torch.Generator().manual_seed(seed)</c>, so that a seed gives the picture it gives in
 /// diffusers. Follows aten/src/ATen/core/DistributionsHelper.h and native/cpu/DistributionTemplates.h of PyTorch 2.6. Draws in
 /// float32 are identical bit for bit with PyTorch on x86 processors with AVX2; its plain code, and later releases, may differ in the
-/// last place. float16 and bfloat16 draws follow releases up to 2.10; later ones draw in float32 and round. Not thread-safe: a
-/// generator belongs to one generation.
+/// last place. float16 and bfloat16 draws are those of 2.6; from PyTorch's pull request 175988 on they are rounded float32 draws.
+/// Not thread-safe: a generator belongs to one generation.
 /// </summary>
 public sealed class TorchCpuGenerator : IGenerator
 {
@@ -97,13 +97,13 @@ public sealed class TorchCpuGenerator : IGenerator
     }
 
     /// <summary>
-    /// Standard normal numbers, as <c>torch.randn</c> in float16 up to PyTorch 2.10: made from uniform numbers of 11 bits, so they
+    /// Standard normal numbers, as <c>torch.randn</c> in float16 of PyTorch 2.6: made from uniform numbers of 11 bits, so they
     /// are other numbers than the rounded float32 ones.
     /// </summary>
     public void Normal(Span<Half> destination) => ReducedNormal<Float16>(MemoryMarshal.Cast<Half, ushort>(destination));
 
     /// <summary>
-    /// Standard normal numbers, as <c>torch.randn</c> in bfloat16 up to PyTorch 2.10: made from uniform numbers of 8 bits, so they
+    /// Standard normal numbers, as <c>torch.randn</c> in bfloat16 of PyTorch 2.6: made from uniform numbers of 8 bits, so they
     /// are other numbers than the rounded float32 ones.
     /// </summary>
     /// <param name="destination">Receives the bits of the bfloat16 numbers.</param>
