@@ -4,6 +4,8 @@
 //            keys after another: scores = q k^T; maximum, exponentials and sum per row; sums of v weighted so far, scaled as the maximum
 //            grows. float32 throughout; a row's result does not depend on how the queries are cut into blocks.
 // Launch:    one parallel index per (batch, head, block of keys) to pack, then per (batch, head, block of queries).
+#include <cmath>
+
 #include "cpu/gemm/loaders.inl.h"
 #include "cpu/gemm/microkernel.inl.h"
 #include "cpu/ops.inl.h"
@@ -15,7 +17,7 @@ namespace {
 
 constexpr int64_t kQueryRows = 8 * kMicroRows;  // of a block: its scores stay in the level-2 cache
 constexpr float kLog2E = 1.44269504f;
-constexpr float kMinusInfinity = -__builtin_huge_valf();
+constexpr float kMinusInfinity = -INFINITY;
 
 SDN_INLINE int64_t round_up(int64_t n, int64_t unit) {
     return ceil_div(n, unit) * unit;

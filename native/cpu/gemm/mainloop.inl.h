@@ -61,6 +61,10 @@ struct MatrixProduct {
         for (int64_t r = 0; r < row_count; r += kMicroRows) {
             const int64_t count = min_of(kMicroRows, row_count - r);
             float* const c = panel_sums + (scratch.keeps_sums ? r * kPanelColumns : 0);
+            if (last)
+                epilogue.fetch(row + r, count, panel);
+            else
+                prefetch_floats(c, count * kPanelColumns);
             multiply_tile(count, width, block + r * kRowStride, w, depth, c, kPanelColumns, accumulate, upcoming);
             if (r / kMicroRows * depth * 64 < upcoming_bytes) upcoming += depth * 64;
             if (last) epilogue.apply(c, kPanelColumns, row + r, count, panel);

@@ -4,7 +4,7 @@ namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-constexpr int64_t kMostRows = 256;         // of a tile: its block of x is 400 KiB
+constexpr int64_t kMostRows = 128;         // of a tile: its block of x is 400 KiB
 constexpr int64_t kMostColumns = 640;      // of a tile: its sums are 640 KiB
 constexpr int64_t kMostWork = 1000000000;  // multiply-adds of a tile: tens of milliseconds on any machine with vectors
 constexpr int64_t kLeastWork = 2000000;    // ... and not much less than 0.1 ms

@@ -43,4 +43,16 @@ SDN_INLINE vec& operator*=(vec& a, vec b) {
     return a = a * b;
 }
 
+// Begins to fetch the cache line at p, into the level-2 cache. Any address will do.
+SDN_INLINE void prefetch(const void* p) {
+#if defined(_MSC_VER) && !defined(__clang__)
+    (void)p;
+#else
+    __builtin_prefetch(p, 0, 2);
+#endif
+}
+SDN_INLINE void prefetch_floats(const float* p, int64_t n) {
+    for (int64_t i = 0; i < n; i += 16) prefetch(p + i);
+}
+
 }  // namespace sdn::cpu::SDN_ISA

@@ -92,8 +92,4 @@ SDN_INLINE float maximum(vec a) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-SDN_INLINE void prefetch(const void* p) {
-    _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
-}
-
 }  // namespace sdn::cpu::SDN_ISA

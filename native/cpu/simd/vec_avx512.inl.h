@@ -88,8 +88,4 @@ SDN_INLINE float maximum(vec a) {
     return _mm512_reduce_max_ps(a.v);
 }
 
-SDN_INLINE void prefetch(const void* p) {
-    _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
-}
-
 }  // namespace sdn::cpu::SDN_ISA

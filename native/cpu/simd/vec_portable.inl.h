@@ -114,6 +114,4 @@ SDN_INLINE float maximum(vec a) {
     return low > high ? low : high;
 }
 
-SDN_INLINE void prefetch(const void*) {}
-
 }  // namespace sdn::cpu::SDN_ISA
