@@ -1,50 +1,125 @@
 // Computes:  out[b,y,x,o] = sum w[o,c,i,j] * x[b, y*stride+i-pad_top, x*stride+j-pad_left, c] + bias[o] + channel_add[b,o] + residual
 // Shapes:    x [B,H,W,C] (read as if resized to the upsampled size), w [O,C,kh,kw], out and residual [B,Ho,Wo,O], channel_add [B,O]
-// Algorithm: the matrix mainloop of cpu/gemm over B*Ho*Wo rows of K = kh*kw*C; im2col happens block by block, in cache.
+// Algorithm: the matrix mainloop of cpu/gemm over B*Ho*Wo rows of K = kh*kw*C; im2col happens block by block, in cache. 1x1 is a linear
+//            layer. 3x3 over a doubled image is four 2x2 convolutions of the image itself: see gemm/phase_weights.inl.h.
 // Launch:    one parallel index per tile.
 #include "cpu/gemm/loaders.inl.h"
 #include "cpu/gemm/mainloop.inl.h"
+#include "cpu/gemm/phase_weights.inl.h"
 #include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-bool reads_pixels_as_they_are(const PackedMatrix& weight, const sdn_conv2d_params& p) {
-    return weight.kernel_height == 1 && weight.kernel_width == 1 && p.stride == 1 && p.upsample_height == 0 &&
-           (p.pad_top | p.pad_left | p.pad_bottom | p.pad_right) == 0;
+constexpr int64_t kMostPhaseFloats = int64_t{4} << 20;  // of the summed weights at a time: they stay in the level-3 cache
+
+bool pads_are(const sdn_conv2d_params& p, int32_t pad) {
+    return p.pad_top == pad && p.pad_left == pad && p.pad_bottom == pad && p.pad_right == pad;
+}
+
+bool is_linear(const PackedMatrix& weight, const sdn_conv2d_params& p) {
+    return weight.kernel_height == 1 && weight.kernel_width == 1 && p.stride == 1 && p.upsample_height == 0 && pads_are(p, 0);
+}
+
+bool doubles_the_image(const sdn_tensor& x, const PackedMatrix& weight, const sdn_conv2d_params& p) {
+    return weight.kernel_height == 3 && weight.kernel_width == 3 && p.stride == 1 && pads_are(p, 1) &&
+           p.upsample_height == 2 * x.shape[1] && p.upsample_width == 2 * x.shape[2];
+}
+
+ConvolutionLoader make_loader(const sdn_tensor& out, const sdn_tensor& x, const PackedMatrix& weight, const sdn_conv2d_params& p) {
+    ConvolutionLoader loader;
+    loader.x = static_cast<const float*>(x.data);
+    loader.height = x.shape[1], loader.width = x.shape[2], loader.channels = x.shape[3];
+    loader.view_height = p.upsample_height > 0 ? p.upsample_height : x.shape[1];
+    loader.view_width = p.upsample_width > 0 ? p.upsample_width : x.shape[2];
+    loader.out_height = out.shape[1], loader.out_width = out.shape[2];
+    loader.kernel_width = weight.kernel_width;
+    loader.stride = p.stride;
+    loader.pad_top = p.pad_top, loader.pad_left = p.pad_left;
+    return loader;
+}
+
+// The summed weights of some panels: phase by phase, panel by panel.
+struct PhaseWeights {
+    const PackedMatrix& weight;
+    int64_t first_panel, panel_count;
+    float* sums;
+
+    float* panel(int64_t phase, int64_t i) const { return sums + (phase * panel_count + i) * phase_panel_floats(weight); }
+
+    static void sum(void* context, int64_t index, int) {
+        const PhaseWeights& w = *static_cast<const PhaseWeights*>(context);
+        const int64_t phase = index / w.panel_count, i = index % w.panel_count;
+        sum_phase_panel(w.weight, w.first_panel + i, phase / 2, phase % 2, w.panel(phase, i));
+    }
+
+    // The 2x2 convolution of a phase.
+    PackedMatrix matrix(int64_t phase) const {
+        PackedMatrix m = weight;
+        m.data = panel(phase, 0);
+        m.storage = SDN_FLOAT32;
+        m.panel_count = panel_count;
+        m.rows = min_of(panel_count * kPanelColumns, weight.rows - first_panel * kPanelColumns);
+        m.columns = weight.columns / 9 * 4;
+        m.kernel_height = m.kernel_width = 2;
+        return m;
+    }
+};
+
+// The epilogue of some of its columns.
+Epilogue columns_of(Epilogue e, int64_t first, int64_t count) {
+    e.columns = count;
+    e.out += first;
+    if (e.bias) e.bias += first;
+    if (e.residual) e.residual += first;
+    if (e.channel_add) e.channel_add += first;
+    return e;
+}
+
+// 3x3 over an image doubled by nearest neighbour.
+void conv2d_doubled(Exec& exec, const sdn_tensor& x, const PackedMatrix& weight, ConvolutionLoader loader, const Epilogue& whole) {
+    loader.out_height = loader.view_height = loader.height;
+    loader.out_width = loader.view_width = loader.width;
+    loader.kernel_width = 2;
+    const int64_t rows = x.shape[0] * x.shape[1] * x.shape[2];
+    const int64_t panels_at_once = max_of(1, min_of(weight.panel_count, kMostPhaseFloats / (4 * phase_panel_floats(weight))));
+    float* const sums = static_cast<float*>(exec_scratch(exec, panels_at_once * 4 * phase_panel_floats(weight) * 4));
+    for (int64_t panel = 0; panel < weight.panel_count; panel += panels_at_once) {
+        PhaseWeights phases{weight, panel, min_of(panels_at_once, weight.panel_count - panel), sums};
+        if (!exec_measuring(exec)) exec_parallel_for(exec, 4 * phases.panel_count, PhaseWeights::sum, &phases);
+        for (int64_t phase = 0; phase < 4; ++phase) {
+            const PackedMatrix m = phases.matrix(phase);
+            Epilogue epilogue = columns_of(whole, panel * kPanelColumns, m.rows);
+            epilogue.phase_width = loader.width;
+            epilogue.phase_y = phase / 2, epilogue.phase_x = phase % 2;
+            loader.pad_top = 1 - epilogue.phase_y, loader.pad_left = 1 - epilogue.phase_x;
+            multiply_matrix(exec, loader, rows, m, epilogue);
+        }
+    }
+    exec_release(exec, sums);
 }
 
 }  // namespace
 
 void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const PackedMatrix& weight, const sdn_tensor* channel_add,
             const sdn_tensor* residual, const sdn_conv2d_params& params) {
-    const int64_t out_height = out.shape[1], out_width = out.shape[2];
-    const int64_t rows = out.shape[0] * out_height * out_width;
     Epilogue epilogue;
     epilogue.out = static_cast<float*>(out.data);
-    epilogue.columns = weight.rows;
+    epilogue.columns = epilogue.row_floats = weight.rows;
     epilogue.bias = weight.bias;
     epilogue.residual = residual ? static_cast<const float*>(residual->data) : nullptr;
     epilogue.channel_add = channel_add ? static_cast<const float*>(channel_add->data) : nullptr;
-    epilogue.rows_per_add = out_height * out_width;
+    epilogue.rows_per_add = out.shape[1] * out.shape[2];
+    const int64_t rows = out.shape[0] * epilogue.rows_per_add;
 
-    const float* const data = static_cast<const float*>(x.data);
-    const int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3];
-    if (reads_pixels_as_they_are(weight, params)) {
-        multiply_matrix(exec, RowLoader{data, channels, nullptr, 0}, rows, weight, epilogue);
-        return;
-    }
-    ConvolutionLoader loader;
-    loader.x = data;
-    loader.height = height, loader.width = width, loader.channels = channels;
-    loader.view_height = params.upsample_height > 0 ? params.upsample_height : height;
-    loader.view_width = params.upsample_width > 0 ? params.upsample_width : width;
-    loader.out_height = out_height, loader.out_width = out_width;
-    loader.kernel_width = weight.kernel_width;
-    loader.stride = params.stride;
-    loader.pad_top = params.pad_top, loader.pad_left = params.pad_left;
-    multiply_matrix(exec, loader, rows, weight, epilogue);
+    const ConvolutionLoader loader = make_loader(out, x, weight, params);
+    if (is_linear(weight, params))
+        multiply_matrix(exec, RowLoader{loader.x, loader.channels, nullptr, 0}, rows, weight, epilogue);
+    else if (doubles_the_image(x, weight, params))
+        conv2d_doubled(exec, x, weight, loader, epilogue);
+    else
+        multiply_matrix(exec, loader, rows, weight, epilogue);
 }
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -17,7 +17,7 @@ void linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_te
                            weight.columns - x_columns};
     Epilogue epilogue;
     epilogue.out = static_cast<float*>(out.data);
-    epilogue.columns = out.shape[out.rank - 1];
+    epilogue.columns = epilogue.row_floats = out.shape[out.rank - 1];
     epilogue.bias = weight.bias;
     epilogue.residual = residual ? static_cast<const float*>(residual->data) : nullptr;
     epilogue.activation = activation;

@@ -132,6 +132,9 @@ TEST_P(Conv2dTest, Conv2d_StridesPadsAndKernels_MatchTwin) {
 TEST_P(Conv2dTest, Conv2d_Upsampled_MatchesTwin) {
     expect_twin({2, 4, 5, 20, 12, 3, 3, {1, 1, 1, 1, 1, 8, 10, 0}});
     expect_twin({1, 4, 5, 20, 12, 3, 3, {1, 1, 1, 1, 1, 7, 9, 0}});
+    expect_twin({1, 1, 1, 3, 40, 3, 3, {1, 1, 1, 1, 1, 2, 2, 0}});
+    expect_twin({1, 2, 3, 400, 700, 3, 3, {1, 1, 1, 1, 1, 4, 6, 0}});
+    expect_twin({1, 4, 5, 20, 12, 3, 3, {1, 0, 0, 0, 0, 8, 10, 0}});
     expect_twin({1, 3, 3, 20, 12, 3, 3, {1, 1, 1, 1, 1, 8, 3, 0}});
     expect_twin({1, 4, 4, 20, 12, 1, 1, {1, 0, 0, 0, 0, 8, 8, 0}});
     expect_twin({1, 5, 5, 20, 12, 3, 3, {2, 1, 1, 1, 1, 10, 10, 0}});
@@ -143,6 +146,8 @@ TEST_P(Conv2dTest, Conv2d_EveryFusion_MatchesTwin) {
             Case c{2, 5, 6, 50, 37};
             c.bias = flags & 1, c.channel_add = flags & 2, c.residual = flags & 4;
             c.storage = storage;
+            expect_twin(c);
+            c.params = {1, 1, 1, 1, 1, 10, 12, 0};
             expect_twin(c);
             c.kernel_height = c.kernel_width = 1;
             c.params = {1, 0, 0, 0, 0, 0, 0, 0};

@@ -19,9 +19,10 @@ template <class Finish>
 SDN_INLINE void finish_columns(const Epilogue& e, const float* sums, int64_t stride, int64_t row, int64_t rows, int64_t column, int64_t n,
                                Finish finish) {
     for (int64_t r = 0; r < rows; ++r) {
-        const int64_t at = (row + r) * e.columns + column;
+        const int64_t out_row = e.out_row(row + r);
+        const int64_t at = out_row * e.row_floats + column;
         vec add = zero();
-        if (e.channel_add) add = load_first(e.channel_add + (row + r) / e.rows_per_add * e.columns + column, n);
+        if (e.channel_add) add = load_first(e.channel_add + out_row / e.rows_per_add * e.row_floats + column, n);
         vec y = finish(sums + r * stride, add);
         if (e.residual) y += load_first(e.residual + at, n);
         store_first(e.out + at, y, n);
