@@ -186,6 +186,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     private GenerationParameters[] Describe(GenerationRequest request, GenerationShape shape, IScheduler scheduler, IReadOnlyList<ulong> seeds)
     {
         var described = new GenerationParameters[shape.Images];
+        (string sampler, string? scheduleType) = SchedulerCatalog.WebName(scheduler);
         for (int i = 0; i < described.Length; i++)
         {
             int prompt = i / request.ImagesPerPrompt;
@@ -194,7 +195,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 Prompt = request.Prompts.ElementAtOrDefault(prompt) ?? "",
                 NegativePrompt = request.NegativePrompts is { } negatives ? negatives[negatives.Count == 1 ? 0 : prompt] : "",
                 Steps = request.Steps,
-                Sampler = scheduler.Name,
+                Sampler = sampler,
+                ScheduleType = scheduleType,
                 CfgScale = shape.GuidanceScale,
                 Seed = seeds[seeds.Count == 1 ? 0 : i],
                 Width = shape.ImageWidth,

@@ -109,6 +109,17 @@ static class SchedulerCatalog
         return null;
     }
 
+    /// <summary>What the web UIs call a scheduler: sampler and schedule type ("DPM++ 2M", "Karras"). The class name where they have none.</summary>
+    public static (string Sampler, string? ScheduleType) WebName(IScheduler scheduler)
+    {
+        JsonObject config = scheduler is Scheduler known ? SchedulerConfig.Write(known) : [];
+        bool Has(string key, JsonNode? value) => JsonNode.DeepEquals(config[key], value);
+        string? sampler = Samplers.Where(candidate => candidate.Class == scheduler.GetType() && candidate.Fixed.All(pair => Has(pair.Key, pair.Value)))
+            .MaxBy(candidate => candidate.Fixed.Count).Name;
+        string? spacing = Spacings.FirstOrDefault(candidate => Fits(scheduler.GetType(), candidate.Key) && Has(candidate.Key, candidate.Value)).Name;
+        return (sampler ?? scheduler.Name, spacing);
+    }
+
     static JsonObject Dpm(string algorithm, int order, string solver = "midpoint") =>
         new() { ["algorithm_type"] = algorithm, ["solver_order"] = order, ["solver_type"] = solver };
 

@@ -69,6 +69,9 @@ static partial class SchedulerConfig
             : scheduler with { Source = new ConfigSource(present) };
     }
 
+    /// <summary>All of a scheduler's config, by diffusers' keys.</summary>
+    public static JsonObject Write(Scheduler scheduler) => JsonSerializer.SerializeToNode(scheduler, scheduler.GetType(), Options)!.AsObject();
+
     /// <summary>
     /// The keys a scheduler states: those of the config it was read from, with their present values, and those that differ from the
     /// defaults of its class. The other defaults are not handed on to a scheduler made from it.
