@@ -17,7 +17,7 @@ internal sealed class MemoryWeightSource : IWeightSource
     public static MemoryWeightSource FromFixture(params string[] parts)
     {
         var source = new MemoryWeightSource();
-        TensorFile file = Fixtures.ReadTensors(parts);
+        TensorFile file = TensorFile.Read(OwnFixtures.PathOf(parts));
         foreach (TestTensor tensor in file.Names.Select(name => file[name]).Where(tensor => tensor.DType == "F32"))
         {
             source._tensors[tensor.Name] = ([.. tensor.Shape.Select(size => (long)size)], tensor.ToSingle());

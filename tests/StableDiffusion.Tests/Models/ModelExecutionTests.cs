@@ -55,7 +55,7 @@ public sealed class ModelExecutionTests(string deviceName)
     public void Forward_WeightsThatAreHalfAlready_LoseNothingInHalfStorage([Values(WeightDType.Float16, WeightDType.BFloat16)] WeightDType stored)
     {
         using var device = Device.Open(deviceName, threads: 2);
-        UnetConfig config = UnetConfig.Read(Fixtures.PathOf("models", "sd1", "unet"));
+        UnetConfig config = UnetConfig.Read(OwnFixtures.PathOf("models", "sd1", "unet"));
         float[] With(DType storage)
         {
             using UNet2DConditionModel unet = UNet2DConditionModel.Load(config, new RandomWeightSource(1, stored), device, storage);
@@ -69,7 +69,7 @@ public sealed class ModelExecutionTests(string deviceName)
     public void Forward_WithTrace_EveryOpIsInsideALayerThatCanBeFound()
     {
         using var device = Device.Open(deviceName, threads: 2);
-        using UNet2DConditionModel unet = UNet2DConditionModel.Load(Fixtures.PathOf("models", "sd1", "unet"), device);
+        using UNet2DConditionModel unet = UNet2DConditionModel.Load(OwnFixtures.PathOf("models", "sd1", "unet"), device);
         using Exec exec = Exec.Measure(device);
         var trace = new FlopTrace();
         exec.Trace = trace;
@@ -91,7 +91,7 @@ public sealed class ModelExecutionTests(string deviceName)
 
         public Model(string part, Device device, DType storage)
         {
-            string folder = Fixtures.PathOf("models", "sd1", part);
+            string folder = OwnFixtures.PathOf("models", "sd1", part);
             _layer = part switch
             {
                 "unet" => UNet2DConditionModel.Load(folder, device, storage),

@@ -2,7 +2,6 @@ using StableDiffusion.Models.Clip;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
-using StableDiffusion.Tests.Support;
 using StableDiffusion.Weights;
 
 namespace StableDiffusion.Tests.Models;
@@ -61,8 +60,8 @@ public sealed class ModelLoadTests
     [Test]
     public void Load_FolderOfAnotherWidth_NamesTensorAndFile()
     {
-        UnetConfig other = UnetConfig.Read(Fixtures.PathOf("models", Family, "unet")) with { InChannels = 9 };
-        using IWeightSource weights = WeightFolder.Open(Fixtures.PathOf("models", Family, "unet"));
+        UnetConfig other = UnetConfig.Read(OwnFixtures.PathOf("models", Family, "unet")) with { InChannels = 9 };
+        using IWeightSource weights = WeightFolder.Open(OwnFixtures.PathOf("models", Family, "unet"));
         Assert.That(() => UNet2DConditionModel.Load(other, weights, _device), Throws.TypeOf<InvalidWeightsException>()
             .With.Message.Contains("'conv_in.weight'").And.Message.Contains("diffusion_pytorch_model.safetensors").And.Message.Contains("[16, 9, 3, 3]"));
     }
@@ -71,7 +70,7 @@ public sealed class ModelLoadTests
     public void Dispose_Model_FreesEveryWeight()
     {
         long before = NativeLibraryLocator.LiveHandles;
-        UNet2DConditionModel unet = UNet2DConditionModel.Load(Fixtures.PathOf("models", Family, "unet"), _device);
+        UNet2DConditionModel unet = UNet2DConditionModel.Load(OwnFixtures.PathOf("models", Family, "unet"), _device);
         long during = NativeLibraryLocator.LiveHandles;
         unet.Dispose();
         Assert.That((during > before, NativeLibraryLocator.LiveHandles), Is.EqualTo((true, before)));
@@ -80,7 +79,7 @@ public sealed class ModelLoadTests
     [Test]
     public void WeightBytes_LoadedModel_AreAboutFourPerParameter()
     {
-        using UNet2DConditionModel unet = UNet2DConditionModel.Load(Fixtures.PathOf("models", Family, "unet"), _device);
+        using UNet2DConditionModel unet = UNet2DConditionModel.Load(OwnFixtures.PathOf("models", Family, "unet"), _device);
         // Packing may pad every weight to whole vectors and cache lines; it must not multiply it.
         Assert.That(unet.WeightBytes, Is.InRange(4 * unet.ParameterCount, 16 * unet.ParameterCount));
     }
@@ -97,7 +96,7 @@ public sealed class ModelLoadTests
     [TestCase(DType.Float64)]
     [TestCase(DType.Int32)]
     public void Load_StorageThatIsNone_IsRefused(DType storage) => Assert.That(
-        () => ClipTextModel.Load(Fixtures.PathOf("models", Family, "text_encoder"), _device, storage), Throws.ArgumentException.With.Message.Contains("Float32, Float16 or BFloat16"));
+        () => ClipTextModel.Load(OwnFixtures.PathOf("models", Family, "text_encoder"), _device, storage), Throws.ArgumentException.With.Message.Contains("Float32, Float16 or BFloat16"));
 
     [Test]
     public void TextEncoder_KeysWithoutPrefix_GiveTheSameModelUnderTheSamePaths()
@@ -123,7 +122,7 @@ public sealed class ModelLoadTests
     {
         MemoryWeightSource squeezed = VaeWeights("sd1_legacy_vae"), convolutions = VaeWeights("sd1_legacy_vae").Change(name => name, (name, shape) =>
             name.Contains("mid_block.attentions.0") && shape.Length == 2 ? [.. shape, 1, 1] : shape);
-        VaeConfig config = VaeConfig.Read(Fixtures.PathOf("models", "sd1_legacy_vae", "vae"));
+        VaeConfig config = VaeConfig.Read(OwnFixtures.PathOf("models", "sd1_legacy_vae", "vae"));
         using AutoencoderKL expected = AutoencoderKL.Load(config, squeezed, _device);
         using AutoencoderKL actual = AutoencoderKL.Load(config, convolutions, _device);
         Assert.That(Decode(actual), Is.EqualTo(Decode(expected)));
@@ -143,7 +142,7 @@ public sealed class ModelLoadTests
         });
     }
 
-    private static ClipTextConfig TextConfig() => ClipTextConfig.Read(Fixtures.PathOf("models", Family, "text_encoder"));
+    private static ClipTextConfig TextConfig() => ClipTextConfig.Read(OwnFixtures.PathOf("models", Family, "text_encoder"));
 
     private static MemoryWeightSource TextWeights() => MemoryWeightSource.FromFixture("models", Family, "text_encoder", "model.safetensors");
 

@@ -35,7 +35,7 @@ public sealed class UNet2DConditionModelTests
     public void Load()
     {
         _device = Device.Open("cpu", threads: 2);
-        _models = new FixtureModels(_device);
+        _models = new FixtureModels(_device, OwnFixtures.PathOf());
         _unet = UNet2DConditionModel.Load(Config, new RandomWeightSource(2), _device);
     }
 
@@ -93,7 +93,7 @@ public sealed class UNet2DConditionModelTests
         Assert.That(Conditioned(2), Is.Not.EqualTo(Conditioned(1)));
     }
 
-    [TestCaseSource(typeof(FixtureModels), nameof(FixtureModels.Families))]
+    [TestCaseSource(typeof(OwnFixtures), nameof(OwnFixtures.Families))]
     public void Forward_ContextMadeAhead_IsBitIdenticalAndSavesItsWork(string family)
     {
         UNet2DConditionModel unet = _models.Unet(family);

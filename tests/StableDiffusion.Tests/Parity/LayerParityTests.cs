@@ -33,7 +33,7 @@ public sealed class LayerParityTests(string deviceName)
     public void Open()
     {
         _device = Device.Open(deviceName);
-        _models = new FixtureModels(_device);
+        _models = new FixtureModels(_device, Fixtures.Root);
     }
 
     [OneTimeTearDown]

@@ -30,7 +30,7 @@ public sealed partial class WholeModelParityTests(string deviceName)
     public void Open()
     {
         _device = Device.Open(deviceName);
-        _models = new FixtureModels(_device);
+        _models = new FixtureModels(_device, Fixtures.Root);
     }
 
     [OneTimeTearDown]
