@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
+using StableDiffusion.Cli.Bench;
 using StableDiffusion.Cli.Doctor;
+using StableDiffusion.Cli.Generate;
 using StableDiffusion.Cli.Inspect;
 
 namespace StableDiffusion.Cli;
@@ -55,7 +57,9 @@ internal static class CommandLineApp
     {
         var root = new RootCommand("Draws pictures from text with Stable Diffusion models, on the CPU or a GPU, without Python.")
         {
+            new GenerateCommand(terminal, cancellation),
             new InspectCommand(terminal),
+            new BenchCommand(terminal, cancellation),
             new DoctorCommand(terminal),
         };
         root.HelpName = Name;

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
 
 namespace StableDiffusion.Cli;
 
@@ -35,8 +36,9 @@ internal static partial class Failures
             DllNotFoundException or EntryPointNotFoundException or BadImageFormatException =>
                 (ExitCode.Failure, OneLine(failure.Message) + " 'doctor' tells more"),
             IOException or UnauthorizedAccessException => (ExitCode.File, OneLine(failure.Message)),
+            InvalidDataException => (ExitCode.File, OneLine(failure.Message)),
             ArgumentException => (ExitCode.Usage, OneLine(failure.Message)),
-            NotSupportedException or NativeException => (ExitCode.Failure, OneLine(failure.Message)),
+            NotSupportedException or NativeException or NonFiniteException => (ExitCode.Failure, OneLine(failure.Message)),
             _ => (ExitCode.Failure, $"{OneLine(failure.Message)} ({failure.GetType().Name}; set {DebugVariable}=1 to see where)"),
         };
     }

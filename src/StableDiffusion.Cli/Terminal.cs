@@ -28,6 +28,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error, bool outIsTe
         }
     }
 
-    /// <summary>A Spectre console over one of the writers.</summary>
-    internal static IAnsiConsole Rich(TextWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
+    /// <summary>A Spectre console over one of the writers, which is known to be a terminal.</summary>
+    internal static IAnsiConsole Rich(TextWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Out = new AnsiConsoleOutput(writer),
+        Interactive = InteractionSupport.Yes,
+    });
 }

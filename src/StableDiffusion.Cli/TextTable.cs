@@ -2,9 +2,12 @@ using Spectre.Console;
 
 namespace StableDiffusion.Cli;
 
-/// <summary>A table: framed on a terminal, and in plain aligned columns, never cut, when the output goes elsewhere.</summary>
+/// <summary>A table: framed on a terminal that is wide enough, else in plain aligned columns, which are never cut.</summary>
 internal sealed class TextTable
 {
+    // A border and a blank on each side of a cell.
+    private const int FrameWidth = 3;
+
     private readonly (string Title, bool Right)[] _columns;
     private readonly List<string[]> _rows = [];
 
@@ -17,17 +20,19 @@ internal sealed class TextTable
 
     internal void WriteTo(Terminal terminal)
     {
-        if (terminal.OutIsTerminal)
+        string[][] lines = [[.. _columns.Select(c => c.Title)], .. _rows];
+        int[] widths = [.. _columns.Select((_, i) => lines.Max(line => line[i].Length))];
+        if (terminal.OutIsTerminal && Terminal.Rich(terminal.Out) is var console && widths.Sum(width => width + FrameWidth) < console.Profile.Width)
         {
-            WriteFramed(terminal.Out);
+            WriteFramed(console);
         }
         else
         {
-            WritePlain(terminal.Out);
+            WritePlain(terminal.Out, lines, widths);
         }
     }
 
-    private void WriteFramed(TextWriter writer)
+    private void WriteFramed(IAnsiConsole console)
     {
         Table table = new Table().Border(TableBorder.Rounded);
         foreach ((string title, bool right) in _columns)
@@ -38,13 +43,11 @@ internal sealed class TextTable
         {
             table.AddRow([.. row.Select(Markup.Escape)]);
         }
-        Terminal.Rich(writer).Write(table);
+        console.Write(table);
     }
 
-    private void WritePlain(TextWriter writer)
+    private void WritePlain(TextWriter writer, string[][] lines, int[] widths)
     {
-        string[][] lines = [[.. _columns.Select(c => c.Title)], .. _rows];
-        int[] widths = [.. _columns.Select((_, i) => lines.Max(line => line[i].Length))];
         foreach (string[] line in lines)
         {
             IEnumerable<string> cells = line.Select((cell, i) => _columns[i].Right ? cell.PadLeft(widths[i]) : cell.PadRight(widths[i]));

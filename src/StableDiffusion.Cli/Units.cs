@@ -76,6 +76,9 @@ internal static class Units
         _ => Text($"{seconds:0.000} s"),
     };
 
+    /// <summary>A duration in the future, which nobody knows to the millisecond: "3 s", "2:05 min".</summary>
+    internal static string WholeSeconds(double seconds) => seconds > 119 ? Seconds(Math.Ceiling(seconds)) : Text($"{Math.Ceiling(seconds):0} s");
+
     /// <summary>Formats in the invariant culture.</summary>
     internal static string Text(FormattableString text) => FormattableString.Invariant(text);
 }

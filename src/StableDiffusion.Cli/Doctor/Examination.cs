@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Runtime.InteropServices;
 using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
 using StableDiffusion.Weights;
 
 namespace StableDiffusion.Cli.Doctor;
@@ -149,7 +150,7 @@ internal static class Examination
     {
         const string Heading = "Demo model";
         bool found = false;
-        foreach (string path in ModelLocator.Candidates(ModelLocator.DemoModel))
+        foreach (string path in ModelFolder.Candidates(ModelFolder.BuiltIn))
         {
             string state = found ? "not needed" : Inspect(path);
             found |= state == "found";
@@ -157,7 +158,7 @@ internal static class Examination
         }
         if (!found)
         {
-            diagnosis.Problem($"The demo model was not found: build the program again (it is copied beside it), or run it where there is a folder '{ModelLocator.DemoModel}', or give another model with --model.");
+            diagnosis.Problem($"The demo model was not found: build the program again (it is copied beside it), or run it where there is a folder '{ModelFolder.BuiltIn}', or give another model with --model.");
         }
     }
 

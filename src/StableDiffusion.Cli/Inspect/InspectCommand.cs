@@ -6,12 +6,14 @@ namespace StableDiffusion.Cli.Inspect;
 /// <summary><c>inspect</c>: what is in a model folder, a safetensors file or a picture.</summary>
 internal sealed class InspectCommand : CliCommand
 {
-    private readonly Argument<string> _path = new("PATH") { Description = "A model folder (diffusers layout) or one of its components, or a .safetensors file or .index.json." };
+    private static readonly byte[] PngSignature = [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
+
+    private readonly Argument<string> _path = new("PATH") { Description = "A model folder (diffusers layout) or one of its components, a .safetensors file or .index.json, or a PNG." };
     private readonly Option<bool> _all = OptionFactory.Flag("--all", "List every tensor of a weights file, not only its parts.", "-a");
     private readonly Option<bool> _json = OptionFactory.Flag("--json", "Print one JSON object.");
     private readonly Terminal _terminal;
 
-    internal InspectCommand(Terminal terminal) : base("inspect", "Show what is in a model folder or a weights file.")
+    internal InspectCommand(Terminal terminal) : base("inspect", "Show what is in a model folder, a weights file or a generated PNG.")
     {
         _terminal = terminal;
         Add(_path);
@@ -25,6 +27,7 @@ internal sealed class InspectCommand : CliCommand
         Examples:
           {CommandLineApp.Name} inspect models/shapes
           {CommandLineApp.Name} inspect models/shapes/unet/diffusion_pytorch_model.safetensors --all
+          {CommandLineApp.Name} inspect out.png
         """;
 
     private int Run(ParseResult parsed)
@@ -56,14 +59,22 @@ internal sealed class InspectCommand : CliCommand
         {
             return new WeightsReport(path);
         }
-        return path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) ? new WeightsReport(path)
-            : throw CliException.File($"'{path}': no .safetensors file; give one or a model folder");
+        return StartsLikePng(path) ? new PngReport(path)
+            : path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) ? new WeightsReport(path)
+            : throw CliException.File($"'{path}': neither a PNG nor a .safetensors file; give one of these or a model folder");
     }
 
     private static IReport ReadFolder(string folder) =>
         File.Exists(Path.Combine(folder, "model_index.json")) ? new ModelReport(folder)
         : File.Exists(Path.Combine(folder, "config.json")) ? new ComponentReport(Component.Read(folder))
         : throw CliException.File($"'{folder}': neither a model folder (model_index.json) nor a component of one (config.json)");
+
+    private static bool StartsLikePng(string path)
+    {
+        using FileStream stream = File.OpenRead(path);
+        Span<byte> start = stackalloc byte[8];
+        return stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length && start.SequenceEqual(PngSignature);
+    }
 }
 
 /// <summary>What <c>inspect</c> found, for people and for programs.</summary>

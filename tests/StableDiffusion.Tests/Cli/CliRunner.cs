@@ -43,7 +43,10 @@ internal static class CliRunner
     }
 
     /// <summary>As a child process, for what the environment decides.</summary>
-    internal static CliRun RunProcess(IReadOnlyDictionary<string, string> environment, params string[] args)
+    internal static CliRun RunProcess(IReadOnlyDictionary<string, string> environment, params string[] args) => RunProcessAndInterrupt(environment, null, args);
+
+    /// <summary>As a child process that gets Ctrl+C (SIGINT) once a line of its output has a word in it.</summary>
+    internal static CliRun RunProcessAndInterrupt(IReadOnlyDictionary<string, string> environment, string? interruptAfter, params string[] args)
     {
         string program = Path.Combine(AppContext.BaseDirectory, "StableDiffusion.Cli.dll");
         var start = new ProcessStartInfo("dotnet", [program, .. args]) { RedirectStandardOutput = true, RedirectStandardError = true };
@@ -53,8 +56,17 @@ internal static class CliRunner
         }
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
+        using var output = new StringWriter();
+        while (process.StandardOutput.ReadLine() is { } line)
+        {
+            output.WriteLine(line);
+            if (interruptAfter is not null && line.Contains(interruptAfter, StringComparison.Ordinal))
+            {
+                interruptAfter = null;
+                Process.Start("kill", ["-INT", $"{process.Id}"]).WaitForExit();
+            }
+        }
         process.WaitForExit();
-        return new CliRun(process.ExitCode, output, error.Result);
+        return new CliRun(process.ExitCode, output.ToString(), error.Result);
     }
 }

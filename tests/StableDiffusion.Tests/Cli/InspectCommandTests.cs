@@ -1,5 +1,6 @@
 using System.Text.Json;
 using StableDiffusion.Cli;
+using StableDiffusion.Imaging;
 
 namespace StableDiffusion.Tests.Cli;
 
@@ -94,6 +95,26 @@ public class InspectCommandTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["notes.txt"], "hello");
-        CliRunner.Run("inspect", folder["notes.txt"]).AssertError(ExitCode.File, "notes.txt", ".safetensors");
+        CliRunner.Run("inspect", folder["notes.txt"]).AssertError(ExitCode.File, "notes.txt", "PNG", ".safetensors");
+    }
+
+    [Test]
+    public void Inspect_PngWithoutParameters_SaysSo()
+    {
+        using var folder = new TemporaryFolder();
+        using var image = new RgbImage(2, 3, new byte[18]);
+        image.Save(folder["plain.png"]);
+        CliRun run = CliRunner.Run("inspect", folder["plain.png"]);
+        run.AssertOk();
+        Assert.That(run.Out, Does.Contain("2x3").And.Contain("does not say how it was made"));
+    }
+
+    [Test]
+    public void Inspect_DamagedPng_IsAFileError()
+    {
+        using var folder = new TemporaryFolder();
+        using var image = new RgbImage(2, 3, new byte[18]);
+        File.WriteAllBytes(folder["cut.png"], image.Encode()[..30]);
+        CliRunner.Run("inspect", folder["cut.png"]).AssertError(ExitCode.File, "cut.png");
     }
 }

@@ -1,0 +1,109 @@
+using System.CommandLine;
+using StableDiffusion.Models;
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Cli.Bench;
+
+/// <summary><c>bench</c>: times a real architecture with random weights.</summary>
+internal sealed class BenchCommand : CliCommand
+{
+    private static readonly string Architectures = string.Join(", ", Architecture.All.Select(a => a.Name));
+
+    private readonly Option<Architecture?> _arch = OptionFactory.Parsed<Architecture?>("--arch", "NAME", $"Architecture: {Architectures}. [default: sd15]",
+        (string text, out Architecture? value) => (value = Architecture.All.FirstOrDefault(a => a.Name == text)) is not null, $"is not an architecture; there are {Architectures}");
+
+    private readonly Option<(int Width, int Height)?> _size = OptionFactory.Parsed<(int, int)?>("--size", "PIXELS", "Size of the picture, as 512 or 768x512, sides multiples of 8. [default: what the architecture was trained at]",
+        TryParseSize, "is not a size; give pixels, such as 512 or 768x512, in multiples of 8");
+
+    private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
+
+    private readonly Option<DType?> _dtype = OptionFactory.Parsed<DType?>("--dtype", "TYPE", "How weights are kept: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU]",
+        DTypeNames.TryParse, DTypeNames.Complaint);
+
+    private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
+
+    private readonly Option<string> _device = OptionFactory.TextWithDefault("--device", "NAME", "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cuda or cuda:N.", "auto", "-d");
+
+    private readonly Option<int> _repeat = OptionFactory.Int("--repeat", "N", "Runs per phase; the fastest counts.", 1, 1, 1000, "-r");
+
+    private readonly Option<string[]> _phase = OptionFactory.Texts("--phase", "NAME", $"Run only this phase (may be given several times): {string.Join(", ", BenchPhase.Names)}. [default: all]");
+
+    private readonly Option<bool> _layers = OptionFactory.Flag("--layers", "Also show what each layer takes by itself, slowest first.");
+
+    private readonly Option<int> _top = OptionFactory.Int("--top", "N", "How many layers to show per phase; 0 shows all.", 30, 0, int.MaxValue);
+
+    private readonly Option<bool> _json = OptionFactory.Flag("--json", "Print exactly one JSON object.");
+
+    private readonly Terminal _terminal;
+    private readonly CancellationToken _cancellation;
+
+    internal BenchCommand(Terminal terminal, CancellationToken cancellation) : base("bench", "Time a real architecture with random weights, without its checkpoint.")
+    {
+        (_terminal, _cancellation) = (terminal, cancellation);
+        foreach (Option option in new Option[] { _arch, _size, _batch, _dtype, _threads, _device, _repeat, _phase, _layers, _top, _json })
+        {
+            Add(option);
+        }
+        SetAction(Run);
+    }
+
+    /// <inheritdoc />
+    internal override string Notes => $$"""
+        Phases:
+          text_encoder  two prompts (positive and negative) through the text encoder(s)
+          unet_step     one guided step: one UNet call of twice the batch
+          vae_decode    the batch from latents to pixels, one picture after another, as 'generate' does
+
+        The parts that the phases need are loaded together, as for 'generate', so the peak memory is that of a real picture.
+        GFLOP/s counts 2 per multiply-add of matrix work. The share is that of the peak measured on the same threads.
+
+        JSON:
+          {"arch","size","batch","dtype","threads","device","phases":[{"name","seconds","gflops","peak_share"}],
+           "checkpoint_bytes","weights_bytes","peak_bytes"}; --layers adds "layers":[{"path","calls","seconds","gflops","peak_share"}] to a phase
+
+        Examples:
+          {{CommandLineApp.Name}} bench --arch sd15 --size 512
+          {{CommandLineApp.Name}} bench --arch sdxl --size 1024 --phase vae_decode --layers --dtype bf16
+        """;
+
+    private int Run(ParseResult parsed)
+    {
+        Architecture arch = parsed.GetValue(_arch) ?? Architecture.StableDiffusion15;
+        string[] phases = PhasesOf(parsed.GetValue(_phase) ?? []);
+        (int Width, int Height) size = parsed.GetValue(_size) ?? (arch.Vae.SampleSize, arch.Vae.SampleSize);
+        using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads));
+        var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), parsed.GetValue(_dtype) ?? DType.Float32,
+            phases, parsed.GetValue(_repeat), parsed.GetValue(_layers));
+        if (!parsed.GetValue(_json))
+        {
+            _terminal.Err.WriteLine($"{arch.Title}, {size.Width}x{size.Height}, batch {settings.Batch}, {DTypeNames.Name(settings.DType)} on {device} ({device.Info.InstructionSet}, {device.Threads} threads)");
+        }
+        BenchResult result = BenchRun.Run(settings, device, parsed.GetValue(_json) ? _ => { } : _terminal.Err.WriteLine, _cancellation);
+        if (parsed.GetValue(_json))
+        {
+            _terminal.Out.WriteLine(result.ToJson().ToJsonString(Json.Options));
+        }
+        else
+        {
+            result.Write(_terminal, parsed.GetValue(_top));
+        }
+        return ExitCode.Ok;
+    }
+
+    private static string[] PhasesOf(string[] names)
+    {
+        string[] given = [.. names.SelectMany(n => n.Split(',', StringSplitOptions.TrimEntries))];
+        if (given.FirstOrDefault(n => !BenchPhase.Names.Contains(n)) is { } unknown)
+        {
+            throw CliException.Usage($"--phase: '{unknown}' is not a phase; there are {string.Join(", ", BenchPhase.Names)}");
+        }
+        return [.. BenchPhase.Names.Where(n => given.Length == 0 || given.Contains(n))];
+    }
+
+    private static bool TryParseSize(string text, out (int, int)? size)
+    {
+        bool valid = Units.TryParseSize(text, out int width, out int height) && width > 0 && height > 0 && width % 8 == 0 && height % 8 == 0;
+        size = valid ? (width, height) : null;
+        return valid;
+    }
+}

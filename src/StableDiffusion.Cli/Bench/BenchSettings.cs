@@ -1,0 +1,15 @@
+using StableDiffusion.Models;
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Cli.Bench;
+
+/// <summary>What <c>bench</c> was asked for.</summary>
+/// <param name="Arch">The architecture.</param>
+/// <param name="Width">Of the picture, in pixels.</param>
+/// <param name="Height">Of the picture, in pixels.</param>
+/// <param name="Batch">Pictures; the UNet's batch is twice that.</param>
+/// <param name="DType">How weights are kept.</param>
+/// <param name="Phases">Names of the phases to run, in order.</param>
+/// <param name="Repeat">Runs per phase.</param>
+/// <param name="Layers">Whether layers are timed too.</param>
+internal sealed record BenchSettings(Architecture Arch, int Width, int Height, int Batch, DType DType, IReadOnlyList<string> Phases, int Repeat, bool Layers);

@@ -1,0 +1,30 @@
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Cli;
+
+/// <summary>The storage types of weights, as the command line names them.</summary>
+internal static class DTypeNames
+{
+    internal const string Complaint = "is not a dtype; there are auto, fp32, fp16 and bf16";
+
+    /// <summary>"auto" is valid and null: the device chooses.</summary>
+    internal static bool TryParse(string text, out DType? dtype)
+    {
+        dtype = text.ToLowerInvariant() switch
+        {
+            "fp32" or "float32" => DType.Float32,
+            "fp16" or "float16" => DType.Float16,
+            "bf16" or "bfloat16" => DType.BFloat16,
+            _ => null,
+        };
+        return dtype is not null || text.Equals("auto", StringComparison.OrdinalIgnoreCase);
+    }
+
+    internal static string Name(DType dtype) => dtype switch
+    {
+        DType.Float32 => "fp32",
+        DType.Float16 => "fp16",
+        DType.BFloat16 => "bf16",
+        _ => dtype.ToString(),
+    };
+}

@@ -1,0 +1,90 @@
+using System.CommandLine;
+using System.Diagnostics;
+using StableDiffusion.Models.Vae;
+using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
+using StableDiffusion.Schedulers;
+
+namespace StableDiffusion.Cli.Generate;
+
+/// <summary><c>generate</c>: draws pictures from prompts.</summary>
+internal sealed class GenerateCommand : CliCommand
+{
+    private readonly GenerateOptions _options = new();
+    private readonly Terminal _terminal;
+    private readonly CancellationToken _cancellation;
+
+    internal GenerateCommand(Terminal terminal, CancellationToken cancellation) : base("generate", "Draw pictures from text.")
+    {
+        (_terminal, _cancellation) = (terminal, cancellation);
+        _options.AddTo(this);
+        SetAction(Run);
+    }
+
+    /// <inheritdoc />
+    internal override string Notes => $"""
+        Schedulers (class names and the names of web UIs; capitals do not matter):
+        {TextWrap.Wrap(string.Join(", ", Scheduler.Names), "  ", 118)}
+
+        Examples:
+          {CommandLineApp.Name} generate "a red circle on a blue background" --seed 1024 -o circle.png
+          {CommandLineApp.Name} generate "a green star" "a pink heart" --count 4 -o "pictures/{"{prompt}-{seed}"}.png"
+          {CommandLineApp.Name} generate "a lighthouse at dusk" -n "blurry, text" -m stable-diffusion-v1-5 --size 512x768 --scheduler "DPM++ 2M Karras" -s 30
+          {CommandLineApp.Name} generate "a yellow ring" --json | jq .fraction
+
+        Every PNG holds its prompt, seed and settings; 'inspect' shows them.
+        """;
+
+    private int Run(ParseResult parsed)
+    {
+        GenerateJob job = GenerateJob.Read(parsed, _options);
+        job.CheckSize(VaeConfig.Read(ModelFolder.Open(job.Model).Component("vae")).ScaleFactor);
+        OutputPattern.EnsureWritable(job.SaveLatentsTo is null ? job.Files : [.. job.Files, job.SaveLatentsTo]);
+        GenerationView view = parsed.GetValue(_options.Json) ? new JsonView(_terminal)
+            : parsed.GetValue(_options.Quiet) ? new QuietView(_terminal)
+            : _terminal.ErrIsTerminal ? new BarView(_terminal)
+            : new PlainView(_terminal);
+        view.Run(() =>
+        {
+            view.Loading(job.Model);
+            using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
+            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType), MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
+            using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
+            Draw(job, pipeline, view);
+        });
+        view.Finish();
+        return ExitCode.Ok;
+    }
+
+    private void Draw(GenerateJob job, StableDiffusionPipeline pipeline, GenerationView view)
+    {
+        PipelineComponents parts = pipeline.Components;
+        FloatTensor? initial = job.LatentsFrom is null ? null : LatentsFile.Read(job.LatentsFrom, job.Images.Count);
+        var clock = Stopwatch.StartNew();
+        var final = new List<FloatTensor>();
+        IReadOnlyList<PlannedImage[]> batches = job.Batches;
+        for (int i = 0; i < batches.Count; i++)
+        {
+            PlannedImage[] batch = batches[i];
+            GenerationRequest request = job.RequestFor(batch, parts.Scheduler, initial);
+            if (i == 0)
+            {
+                view.Begin(new DrawingPlan(job, request, parts));
+            }
+            view.BeginBatch(i, batches.Count, batch);
+            using GenerationResult result = pipeline.Generate(request, view, _cancellation);
+            view.Warnings(result.Warnings);
+            for (int j = 0; j < batch.Length; j++)
+            {
+                result.Images[j].Save(job.Files[batch[j].Index], job.Complete(result.Parameters[j]));
+                view.Saved(batch[j], job.Files[batch[j].Index], result.StepTime);
+            }
+            final.Add(result.Latents);
+        }
+        if (job.SaveLatentsTo is not null)
+        {
+            LatentsFile.Write(job.SaveLatentsTo, FloatTensor.Concat([.. final]));
+        }
+        view.Done(clock.Elapsed);
+    }
+}

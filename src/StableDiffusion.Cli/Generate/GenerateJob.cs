@@ -1,0 +1,148 @@
+using System.CommandLine;
+using StableDiffusion.Imaging;
+using StableDiffusion.Pipelines;
+using StableDiffusion.Schedulers;
+
+namespace StableDiffusion.Cli.Generate;
+
+/// <summary>All that one call of <c>generate</c> asks for, checked as far as it can be without the model.</summary>
+internal sealed class GenerateJob
+{
+    private readonly IReadOnlyList<string> _prompts;
+    private readonly IReadOnlyList<string>? _prompts2, _negatives, _negatives2;
+    private readonly GenerationRequest _template;
+    private readonly int _batchSize;
+
+    private GenerateJob(ParseResult parsed, GenerateOptions options)
+    {
+        _prompts = options.PromptsOf(parsed);
+        _prompts2 = Spread(parsed.GetValue(options.Prompt2), "--prompt-2", _prompts.Count, orOne: false);
+        _negatives = Spread(parsed.GetValue(options.Negative), "--negative", _prompts.Count, orOne: true);
+        _negatives2 = Spread(parsed.GetValue(options.Negative2), "--negative-2", _prompts.Count, orOne: true);
+        Images = PlannedImage.Plan(_prompts, Seeds.Parse(parsed.GetValue(options.Seed) ?? []), parsed.GetValue(options.Count));
+        Files = OutputPattern.FilesFor(parsed.GetRequiredValue(options.Output), Images);
+        _batchSize = parsed.GetValue(options.BatchSize);
+        Model = parsed.GetRequiredValue(options.Model);
+        SchedulerName = parsed.GetValue(options.Scheduler);
+        SaveLatentsTo = parsed.GetValue(options.SaveLatents);
+        LatentsFrom = parsed.GetValue(options.Latents);
+        if (SchedulerName is not null)
+        {
+            _ = Schedulers.Scheduler.Create(SchedulerName);
+        }
+        (int Width, int Height)? size = parsed.GetValue(options.Size);
+        if (size is not null && (parsed.GetValue(options.Width) ?? parsed.GetValue(options.Height)) is not null)
+        {
+            throw CliException.Usage("--size together with --width or --height: give one or the other");
+        }
+        _template = new GenerationRequest("")
+        {
+            Steps = parsed.GetValue(options.Steps),
+            GuidanceScale = parsed.GetValue(options.Guidance),
+            GuidanceRescale = parsed.GetValue(options.GuidanceRescale) ?? 0,
+            Eta = parsed.GetValue(options.Eta) ?? 0,
+            ClipSkip = parsed.GetValue(options.ClipSkip),
+            Width = size?.Width ?? parsed.GetValue(options.Width),
+            Height = size?.Height ?? parsed.GetValue(options.Height),
+            OriginalSize = Swap(parsed.GetValue(options.Sdxl.OriginalSize)),
+            CropTopLeft = Swap(parsed.GetValue(options.Sdxl.CropTopLeft)) ?? (0, 0),
+            TargetSize = Swap(parsed.GetValue(options.Sdxl.TargetSize)),
+            NegativeOriginalSize = Swap(parsed.GetValue(options.Sdxl.NegativeOriginalSize)),
+            NegativeCropTopLeft = Swap(parsed.GetValue(options.Sdxl.NegativeCropTopLeft)),
+            NegativeTargetSize = Swap(parsed.GetValue(options.Sdxl.NegativeTargetSize)),
+        };
+    }
+
+    /// <summary>The pictures, prompt by prompt.</summary>
+    internal IReadOnlyList<PlannedImage> Images { get; }
+
+    /// <summary>The file of each picture.</summary>
+    internal IReadOnlyList<string> Files { get; }
+
+    /// <summary>The model as it was named.</summary>
+    internal string Model { get; }
+
+    /// <summary>The scheduler as it was named; null: the model's own.</summary>
+    internal string? SchedulerName { get; }
+
+    /// <summary>File of the initial latents, if any.</summary>
+    internal string? LatentsFrom { get; }
+
+    /// <summary>File for the final latents, if any.</summary>
+    internal string? SaveLatentsTo { get; }
+
+    /// <summary>Steps asked for.</summary>
+    internal int Steps => _template.Steps;
+
+    /// <summary>The pictures in groups that are drawn at the same time.</summary>
+    internal IReadOnlyList<PlannedImage[]> Batches => [.. Images.Chunk(_batchSize)];
+
+    /// <summary>Reads the options.</summary>
+    /// <exception cref="CliException">Options that do not go together.</exception>
+    /// <exception cref="ArgumentException">A scheduler that does not exist; lists those that do.</exception>
+    internal static GenerateJob Read(ParseResult parsed, GenerateOptions options) => new(parsed, options);
+
+    /// <summary>What the pipeline is asked for one group of pictures.</summary>
+    /// <param name="batch">The pictures.</param>
+    /// <param name="modelScheduler">The model's scheduler, whose settings a named one takes over.</param>
+    /// <param name="latents">Initial latents of all pictures of the call, or null.</param>
+    internal GenerationRequest RequestFor(PlannedImage[] batch, IScheduler modelScheduler, FloatTensor? latents)
+    {
+        // One prompt is encoded once, however many pictures it has.
+        bool onePrompt = batch.All(image => image.PromptIndex == batch[0].PromptIndex);
+        int[] prompts = [.. batch.Take(onePrompt ? 1 : batch.Length).Select(image => image.PromptIndex)];
+        return _template with
+        {
+            Prompts = Pick(_prompts, prompts)!,
+            Prompts2 = Pick(_prompts2, prompts),
+            NegativePrompts = Pick(_negatives, prompts),
+            NegativePrompts2 = Pick(_negatives2, prompts),
+            ImagesPerPrompt = onePrompt ? batch.Length : 1,
+            Seeds = [.. batch.Select(image => image.Seed)],
+            Scheduler = SchedulerName is null ? null : Schedulers.Scheduler.Create(SchedulerName, modelScheduler as Scheduler),
+            Latents = latents?.Slice(batch[0].Index, batch.Length),
+        };
+    }
+
+    /// <summary>What goes into a picture's PNG, completed by what only this call knows.</summary>
+    internal GenerationParameters Complete(GenerationParameters parameters)
+    {
+        var other = new List<KeyValuePair<string, string>>(parameters.Other);
+        void Add(string key, double value, double usual)
+        {
+            if (value != usual)
+            {
+                other.Add(new(key, Units.Text($"{value}")));
+            }
+        }
+        // Web UIs count from 1.
+        Add("Clip skip", _template.ClipSkip + 1, 1);
+        Add("Eta", _template.Eta, 0);
+        Add("Guidance rescale", _template.GuidanceRescale, 0);
+        // The scheduler's name as given says more than its class: "DPM++ 2M Karras".
+        return parameters with { Sampler = SchedulerName ?? parameters.Sampler, Other = other };
+    }
+
+    /// <summary>What the pipeline would say after loading the model, which takes a while for a real one.</summary>
+    /// <exception cref="CliException">The size cannot be decoded from whole latents.</exception>
+    internal void CheckSize(int vaeScale)
+    {
+        foreach ((string name, int? side) in new[] { ("width", _template.Width), ("height", _template.Height) })
+        {
+            if (side is int pixels && pixels % vaeScale != 0)
+            {
+                throw CliException.Usage($"{name}: {pixels} is not a multiple of {vaeScale}; try {Math.Max(vaeScale, pixels / vaeScale * vaeScale)}");
+            }
+        }
+    }
+
+    private static string[]? Pick(IReadOnlyList<string>? texts, int[] indices) => texts is null ? null : [.. indices.Select(i => texts[i])];
+
+    private static IReadOnlyList<string>? Spread(string[]? texts, string option, int prompts, bool orOne) =>
+        texts is null or [] ? null
+        : texts.Length == prompts ? texts
+        : texts.Length == 1 && orOne ? [.. Enumerable.Repeat(texts[0], prompts)]
+        : throw CliException.Usage($"{option}: given {texts.Length} times for {prompts} prompt(s); give it {(orOne ? "once, or " : "")}once per prompt");
+
+    private static (int, int)? Swap((int First, int Second)? pair) => pair is { } p ? (p.Second, p.First) : null;
+}
