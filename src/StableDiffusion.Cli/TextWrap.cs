@@ -2,25 +2,29 @@ using System.Text;
 
 namespace StableDiffusion.Cli;
 
-/// <summary>Breaks text into lines between words.</summary>
+/// <summary>Breaks lists into lines.</summary>
 internal static class TextWrap
 {
-    internal static string Wrap(string text, string indent, int width)
+    /// <summary>Items with commas between them, in lines of at most so many characters; no item is broken.</summary>
+    internal static string Wrap(IReadOnlyList<string> items, string indent, int width)
     {
-        var wrapped = new StringBuilder();
-        int column = width;
-        foreach (string word in text.Split(' '))
+        var wrapped = new StringBuilder(indent);
+        int column = indent.Length;
+        for (int i = 0; i < items.Count; i++)
         {
-            if (column + word.Length + 1 > width)
+            string item = i < items.Count - 1 ? $"{items[i]}," : items[i];
+            if (column > indent.Length && column + 1 + item.Length > width)
             {
-                wrapped.Append(wrapped.Length == 0 ? "" : Environment.NewLine).Append(indent).Append(word);
-                column = indent.Length + word.Length;
+                wrapped.AppendLine().Append(indent);
+                column = indent.Length;
             }
-            else
+            else if (column > indent.Length)
             {
-                wrapped.Append(' ').Append(word);
-                column += word.Length + 1;
+                wrapped.Append(' ');
+                column++;
             }
+            wrapped.Append(item);
+            column += item.Length;
         }
         return wrapped.ToString();
     }

@@ -11,14 +11,25 @@ internal sealed class BarView(Terminal terminal) : PlainView(terminal)
     private ProgressTask? _task;
 
     /// <inheritdoc />
-    internal override void Run(Action work) => Terminal.Rich(Terminal.Err).Progress()
-        .AutoClear(true)
-        .Columns(new ProgressBarColumn(), new PercentageColumn(), new TaskDescriptionColumn { Alignment = Justify.Left })
-        .Start(context =>
+    internal override void Run(Action work)
+    {
+        try
         {
-            _task = context.AddTask("starting", maxValue: Whole);
-            work();
-        });
+            Terminal.Rich(Terminal.Err).Progress()
+                .AutoClear(true)
+                .Columns(new ProgressBarColumn(), new PercentageColumn(), new TaskDescriptionColumn { Alignment = Justify.Left })
+                .Start(context =>
+                {
+                    _task = context.AddTask("starting", maxValue: Whole);
+                    work();
+                });
+        }
+        finally
+        {
+            // Not earlier, since the bar and the files may share the terminal; and also when the rest was cancelled.
+            _written.ForEach(Terminal.Out.WriteLine);
+        }
+    }
 
     /// <inheritdoc />
     internal override void Loading(string model) => Show($"loading {model}", 0);
@@ -28,14 +39,6 @@ internal sealed class BarView(Terminal terminal) : PlainView(terminal)
 
     /// <inheritdoc />
     protected override void Written(string line) => _written.Add(line);
-
-    /// <inheritdoc />
-    internal override void Finish()
-    {
-        // Not earlier: the bar and the files may share the terminal.
-        _written.ForEach(Terminal.Out.WriteLine);
-        base.Finish();
-    }
 
     private void Show(string text, double fraction)
     {

@@ -3,7 +3,6 @@ using System.Diagnostics;
 using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
-using StableDiffusion.Schedulers;
 
 namespace StableDiffusion.Cli.Generate;
 
@@ -24,13 +23,13 @@ internal sealed class GenerateCommand : CliCommand
     /// <inheritdoc />
     internal override string Notes => $"""
         Schedulers (class names and the names of web UIs; capitals do not matter):
-        {TextWrap.Wrap(string.Join(", ", Scheduler.Names), "  ", 118)}
+        {SchedulerNames.Help("  ", 110)}
 
         Examples:
           {CommandLineApp.Name} generate "a red circle on a blue background" --seed 1024 -o circle.png
           {CommandLineApp.Name} generate "a green star" "a pink heart" --count 4 -o "pictures/{"{prompt}-{seed}"}.png"
           {CommandLineApp.Name} generate "a lighthouse at dusk" -n "blurry, text" -m stable-diffusion-v1-5 --size 512x768 --scheduler "DPM++ 2M Karras" -s 30
-          {CommandLineApp.Name} generate "a yellow ring" --json | jq .fraction
+          {CommandLineApp.Name} generate "a yellow ring" --json | jq -r 'select(.event == "image").file'
 
         Every PNG holds its prompt, seed and settings; 'inspect' shows them.
         """;

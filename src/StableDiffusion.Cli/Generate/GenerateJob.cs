@@ -28,7 +28,7 @@ internal sealed class GenerateJob
         LatentsFrom = parsed.GetValue(options.Latents);
         if (SchedulerName is not null)
         {
-            _ = Schedulers.Scheduler.Create(SchedulerName);
+            CheckScheduler(SchedulerName);
         }
         (int Width, int Height)? size = parsed.GetValue(options.Size);
         if (size is not null && (parsed.GetValue(options.Width) ?? parsed.GetValue(options.Height)) is not null)
@@ -78,8 +78,7 @@ internal sealed class GenerateJob
     internal IReadOnlyList<PlannedImage[]> Batches => [.. Images.Chunk(_batchSize)];
 
     /// <summary>Reads the options.</summary>
-    /// <exception cref="CliException">Options that do not go together.</exception>
-    /// <exception cref="ArgumentException">A scheduler that does not exist; lists those that do.</exception>
+    /// <exception cref="CliException">Options that do not go together, or a scheduler that does not exist; lists those that do.</exception>
     internal static GenerateJob Read(ParseResult parsed, GenerateOptions options) => new(parsed, options);
 
     /// <summary>What the pipeline is asked for one group of pictures.</summary>
@@ -119,8 +118,7 @@ internal sealed class GenerateJob
         Add("Clip skip", _template.ClipSkip + 1, 1);
         Add("Eta", _template.Eta, 0);
         Add("Guidance rescale", _template.GuidanceRescale, 0);
-        // The scheduler's name as given says more than its class: "DPM++ 2M Karras".
-        return parameters with { Sampler = SchedulerName ?? parameters.Sampler, Other = other };
+        return parameters with { Other = other };
     }
 
     /// <summary>What the pipeline would say after loading the model, which takes a while for a real one.</summary>
@@ -133,6 +131,19 @@ internal sealed class GenerateJob
             {
                 throw CliException.Usage($"{name}: {pixels} is not a multiple of {vaeScale}; try {Math.Max(vaeScale, pixels / vaeScale * vaeScale)}");
             }
+        }
+    }
+
+    // Before the model is loaded, and with fewer words than the library's list of every combination.
+    private static void CheckScheduler(string name)
+    {
+        try
+        {
+            _ = Schedulers.Scheduler.Create(name);
+        }
+        catch (ArgumentException failure)
+        {
+            throw new CliException(ExitCode.Usage, $"--scheduler: there is no '{name}'; did you mean '{SchedulerNames.NearestTo(name)}'? There are {SchedulerNames.OneLine}", failure);
         }
     }
 

@@ -35,7 +35,7 @@ public class BadInputTests
             ("GuidanceInfinite", ExitCode.Usage, ["--guidance", "1e999"], ["--guidance-scale", "finite"]),
             ("GuidanceRescaleOutOfRange", ExitCode.Usage, ["--guidance-rescale", "2"], ["--guidance-rescale", "from 0 to 1"]),
             ("EtaOutOfRange", ExitCode.Usage, ["--eta", "-1"], ["--eta", "from 0 to 1"]),
-            ("SchedulerUnknown", ExitCode.Usage, ["--scheduler", "euler b"], ["'euler b'", "EulerDiscreteScheduler", "DPM++ 2M Karras"]),
+            ("SchedulerUnknown", ExitCode.Usage, ["--scheduler", "euler b"], ["'euler b'", "did you mean 'Euler a'?", "EulerDiscreteScheduler", "DPM++ 2M", "Karras"]),
             ("ClipSkipTooMuch", ExitCode.Usage, ["--clip-skip", "9", "--steps", "1"], ["clip skip"]),
             ("CountZero", ExitCode.Usage, ["--count", "0"], ["--count"]),
             ("SeedNoNumber", ExitCode.Usage, ["--seed", "lucky"], ["--seed", "'lucky'", "-1"]),

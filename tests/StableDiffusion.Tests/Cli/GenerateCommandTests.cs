@@ -1,6 +1,7 @@
 using System.Text.Json;
 using StableDiffusion.Cli;
 using StableDiffusion.Imaging;
+using StableDiffusion.Schedulers;
 
 namespace StableDiffusion.Tests.Cli;
 
@@ -33,9 +34,26 @@ public class GenerateCommandTests
         Assert.That(parameters.GetProperty("seed").GetUInt64(), Is.EqualTo(1024));
         Assert.That(parameters.GetProperty("steps").GetInt32(), Is.EqualTo(2));
         Assert.That(parameters.GetProperty("guidance_scale").GetDouble(), Is.EqualTo(4.5));
-        Assert.That(parameters.GetProperty("scheduler").GetString(), Is.EqualTo("DPM++ 2M Karras"));
+        Assert.That(parameters.GetProperty("scheduler").GetString(), Is.EqualTo("DPM++ 2M"));
+        Assert.That(parameters.GetProperty("schedule_type").GetString(), Is.EqualTo("Karras"));
         Assert.That(parameters.GetProperty("model").GetString(), Is.EqualTo("shapes"));
         Assert.That(CliRunner.Run("inspect", file).Out, Does.Contain("a red circle").And.Contain("1024").And.Contain("32x32"));
+    }
+
+    static IEnumerable<string> SchedulerClasses() => Scheduler.Names.Where(name => name.EndsWith("Scheduler", StringComparison.Ordinal));
+
+    [TestCaseSource(nameof(SchedulerClasses))]
+    public void Generate_EverySchedulerClass_Draws(string name) =>
+        CliRunner.Run("generate", "a ring", "--scheduler", name, "--steps", "4", "--size", "32", "--model", CliRunner.DemoModel, "-o", _folder["out.png"]).AssertOk();
+
+    [Test]
+    public void Help_OfGenerate_NamesEverySchedulerAndWhatMayFollow()
+    {
+        string help = CliRunner.Run("generate", "--help").Out;
+        foreach (string name in Scheduler.Names)
+        {
+            Assert.That(name.Split(' ').All(word => help.Contains(word, StringComparison.Ordinal)), name);
+        }
     }
 
     [Test]
