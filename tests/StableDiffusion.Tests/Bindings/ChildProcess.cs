@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using StableDiffusion.Native;
+using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Bindings;
 
@@ -11,19 +11,8 @@ static class ChildProcess
 {
     /// <summary>Opens a device in a process of its own.</summary>
     /// <returns>The instruction set, or type and text of the exception.</returns>
-    public static string OpenDevice(string name, params (string Name, string Value)[] environment)
-    {
-        string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") is { Length: > 0 } host ? host : "dotnet";
-        var start = new ProcessStartInfo(dotnet, ["exec", typeof(ChildProcess).Assembly.Location, name]) { RedirectStandardOutput = true };
-        foreach ((string variable, string value) in environment)
-        {
-            start.Environment[variable] = value;
-        }
-        using Process process = Process.Start(start)!;
-        string output = process.StandardOutput.ReadToEnd().TrimEnd();
-        process.WaitForExit();
-        return output;
-    }
+    public static string OpenDevice(string name, params (string Name, string? Value)[] environment) =>
+        Command.Run(Command.Dotnet, ["exec", typeof(ChildProcess).Assembly.Location, name], TimeSpan.FromMinutes(2), null, environment).Output.Trim();
 
     static void Main(string[] arguments)
     {

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Text;
 using System.Text.Json;
 using StableDiffusion.Tests.Support;
 
@@ -40,7 +38,7 @@ public static class GoogleTestRun
         string report = Path.Combine(Path.GetTempPath(), $"sdn_tests-{Guid.NewGuid():N}.json");
         try
         {
-            (string output, int exitCode) = Start($"--gtest_output=json:{report}", "--gtest_color=no");
+            (int exitCode, string output) = Start($"--gtest_output=json:{report}", "--gtest_color=no");
             return (File.Exists(report) ? ParseReport(File.ReadAllText(report)) : ParseOutput(output), Ending(output, exitCode));
         }
         finally
@@ -111,32 +109,5 @@ public static class GoogleTestRun
         return $"{Executable} ended with exit code {exitCode}, the last case begun was '{last.Replace(RunMark, "").Trim()}'. The end of its output:\n{tail}";
     }
 
-    static (string Output, int ExitCode) Start(params string[] arguments)
-    {
-        var start = new ProcessStartInfo(Executable, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        using Process process = Process.Start(start)!;
-        var output = new StringBuilder();
-        process.OutputDataReceived += (_, line) => Append(output, line.Data);
-        process.ErrorDataReceived += (_, line) => Append(output, line.Data);
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
-        if (!process.WaitForExit(Limit))
-        {
-            process.Kill(entireProcessTree: true);
-            Append(output, $"killed after {Limit.TotalMinutes} minutes");
-        }
-        process.WaitForExit();
-        lock (output)
-        {
-            return (output.ToString(), process.ExitCode);
-        }
-    }
-
-    static void Append(StringBuilder output, string? line)
-    {
-        lock (output)
-        {
-            output.Append(line).Append('\n');
-        }
-    }
+    static CommandResult Start(params string[] arguments) => Command.Run(Executable, arguments, Limit);
 }
