@@ -115,7 +115,7 @@ static class SchedulerCatalog
         JsonObject config = scheduler is Scheduler known ? SchedulerConfig.Write(known) : [];
         bool Has(string key, JsonNode? value) => JsonNode.DeepEquals(config[key], value);
         string? sampler = Samplers.Where(candidate => candidate.Class == scheduler.GetType() && candidate.Fixed.All(pair => Has(pair.Key, pair.Value)))
-            .MaxBy(candidate => candidate.Fixed.Count).Name;
+            .OrderByDescending(candidate => candidate.Fixed.Count).Select(candidate => candidate.Name).FirstOrDefault();
         string? spacing = Spacings.FirstOrDefault(candidate => Fits(scheduler.GetType(), candidate.Key) && Has(candidate.Key, candidate.Value)).Name;
         return (sampler ?? scheduler.Name, spacing);
     }
