@@ -1,163 +1,151 @@
 // sdn_attention against a scalar twin in float64.
-#include "matrix_testing.h"
+#include "tests/sums.h"
 
-using namespace matrix_testing;
+namespace sdn::test {
 
 namespace {
 
 struct Case {
     int64_t batch, queries, keys, heads, dim;
     bool causal = false;
-    float magnitude = 1.0f;  // of q; the scale is 1/sqrt(dim)
-    int64_t gap = 0;         // floats between the rows of each tensor
+    float magnitude = 1;  // of q; the scale is 1/sqrt(dim)
+    int64_t gap = 0;      // floats between the rows of each tensor
 
-    std::string text() const {
-        return "batch " + std::to_string(batch) + ", queries " + std::to_string(queries) + ", keys " + std::to_string(keys) + ", heads " +
-               std::to_string(heads) + ", dim " + std::to_string(dim) + ", causal " + std::to_string(causal) + ", magnitude " +
-               std::to_string(magnitude) + ", gap " + std::to_string(gap);
-    }
     int64_t width() const { return heads * dim; }
-    float scale() const { return 1.0f / std::sqrt(static_cast<float>(dim)); }
+    float scale() const { return 1 / std::sqrt(static_cast<float>(dim)); }
+    std::string text() const {
+        return "batch, queries, keys, heads, dim " + text_of({batch, queries, keys, heads, dim}) + ", causal " + std::to_string(causal) +
+               ", magnitude " + std::to_string(magnitude) + ", gap " + std::to_string(gap);
+    }
 };
 
-struct AttentionRun {
+// Inputs and expectation of one case. Every array has rows of width + gap floats.
+struct Layer {
     Case c;
-    Misaligned q, k, v, out;
+    Array q, k, v;
 
-    explicit AttentionRun(const Case& c_) : c(c_) {
-        q = random_values(c.batch * c.queries * (c.width() + c.gap), 1);
-        k = random_values(c.batch * c.keys * (c.width() + c.gap), 2);
-        v = random_values(c.batch * c.keys * (c.width() + c.gap), 3);
-        for (int64_t i = 0; i < q.size(); ++i) q[i] *= c.magnitude;
-    }
+    explicit Layer(const Case& c_)
+        : c(c_),
+          q(Array::random({c.batch, c.queries, c.width() + c.gap}, 1, -c.magnitude, c.magnitude, kMisaligned)),
+          k(Array::random({c.batch, c.keys, c.width() + c.gap}, 2, -1, 1, kMisaligned)),
+          v(Array::random({c.batch, c.keys, c.width() + c.gap}, 3, -1, 1, kMisaligned)) {}
 
-    sdn_tensor view(Misaligned& data, int64_t length) const {
-        sdn_tensor t = tensor(data.data(), {c.batch, length, c.width()});
-        t.stride[1] = c.width() + c.gap;
-        t.stride[0] = length * t.stride[1];
-        return t;
-    }
-
-    void run(sdn_device* device) {
-        out = Misaligned(q.size(), 7.0f);
-        const sdn_tensor to = view(out, c.queries), tq = view(q, c.queries), tk = view(k, c.keys), tv = view(v, c.keys);
+    Array run(sdn_device* device) const {
+        Array out(q.shape(), SDN_FLOAT32, kMisaligned);
+        out.fill(7);
+        const auto view = [&](const Array& rows) {
+            sdn_tensor t = rows.view();
+            t.shape[2] = c.width();
+            return t;
+        };
+        const sdn_tensor to = view(out), tq = view(q), tk = view(k), tv = view(v);
         const sdn_attention_params params{static_cast<int32_t>(c.heads), c.causal ? 1 : 0, c.scale(), 0};
-        measure_and_run(device, [&](sdn_exec* exec) { return sdn_attention(exec, &to, &tq, &tk, &tv, &params); });
+        measure_and_run(device, [&](sdn_exec* exec) { ok(sdn_attention(exec, &to, &tq, &tk, &tv, &params)); });
+        return out;
     }
 
-    int64_t at(int64_t batch, int64_t row, int64_t rows, int64_t head) const {
-        return (batch * rows + row) * (c.width() + c.gap) + head * c.dim;
+    const float* row(const Array& array, int64_t batch, int64_t i, int64_t head) const {
+        return array.floats() + (batch * array.shape()[1] + i) * array.shape()[2] + head * c.dim;
     }
 
     // Row i of a head: the expectation of its dim outputs.
-    void expect_row(int64_t b, int64_t i, int64_t h, std::vector<Expected>& expected) {
+    void expect_row(int64_t b, int64_t i, int64_t h, Expected* expected) const {
         const int64_t visible = c.causal ? i + 1 : c.keys;
         std::vector<double> weight;
         double highest = -INFINITY, total = 0, score_error = 0;
         for (int64_t j = 0; j < visible; ++j) {
             Sum sum;
             for (int64_t d = 0; d < c.dim; ++d) {
-                sum.add(static_cast<double>(q[at(b, i, c.queries, h) + d]) * static_cast<double>(k[at(b, j, c.keys, h) + d]));
+                sum.add(static_cast<double>(row(q, b, i, h)[d]), static_cast<double>(row(k, b, j, h)[d]));
             }
-            const double score = sum.value() * static_cast<double>(c.scale());
+            const double scale = static_cast<double>(c.scale()), score = sum.value() * scale;
             weight.push_back(score);
             highest = std::fmax(highest, score);
             // Of the sum, of scaling the query, and of taking the maximum away.
-            score_error = std::fmax(score_error, sum.limit() * static_cast<double>(c.scale()) + 4 * kUnitRoundoff * std::fabs(score));
+            score_error = std::fmax(score_error, sum.limit() * scale + 4 * kUnit * std::fabs(score));
         }
         for (double& w : weight) total += w = std::exp(w - highest);
-        // An error e of every score changes the weights by at most a factor exp(2e); the sums over keys round as any sum does.
-        const double relative = 2 * score_error + 4 * kUnitRoundoff * (4 + std::sqrt(static_cast<double>(visible)));
+        // An error e of the scores changes a weight by at most a factor exp(2e); the sums over keys round as any sum does.
+        const double relative = 2 * score_error + kActivationRelative + 4 * kUnit * std::sqrt(static_cast<double>(visible));
         for (int64_t d = 0; d < c.dim; ++d) {
             double value = 0, magnitude = 0;
             for (int64_t j = 0; j < visible; ++j) {
-                const double term = weight[static_cast<size_t>(j)] / total * static_cast<double>(v[at(b, j, c.keys, h) + d]);
+                const double term = weight[static_cast<size_t>(j)] / total * static_cast<double>(row(v, b, j, h)[d]);
                 value += term;
                 magnitude += std::fabs(term);
             }
-            expected[static_cast<size_t>(at(b, i, c.queries, h) + d)] = {value, relative * magnitude};
+            expected[d] = {value, relative * magnitude};
         }
     }
 
-    std::vector<Expected> expected() {
-        std::vector<Expected> result(static_cast<size_t>(out.size()), Expected{7.0, 0.0});  // the gaps stay as they were
+    std::vector<Expected> expected() const {
+        std::vector<Expected> result(static_cast<size_t>(q.size()), Expected{7, 0});  // the gaps stay as they were
         for (int64_t b = 0; b < c.batch; ++b)
             for (int64_t i = 0; i < c.queries; ++i)
-                for (int64_t h = 0; h < c.heads; ++h) expect_row(b, i, h, result);
+                for (int64_t h = 0; h < c.heads; ++h) expect_row(b, i, h, result.data() + (row(q, b, i, h) - q.floats()));
         return result;
     }
 };
 
-class AttentionTest : public EveryInstructionSet {
+}  // namespace
+
+class Attention : public InstructionSet {
   protected:
     void expect_twin(const Case& c) {
-        const Device device = open_device(GetParam(), 2);
-        AttentionRun attention(c);
-        attention.run(device.get());
-        expect_close(c.text(), attention.out, attention.expected());
+        const Device device(GetParam());
+        const Layer layer(c);
+        EXPECT_TRUE(within_limits(layer.run(device), layer.expected())) << c.text();
     }
 };
+SDN_FOR_EACH_INSTRUCTION_SET(Attention);
 
-TEST_P(AttentionTest, Attention_EveryHeadDim_MatchesTwin) {
-    for (const int64_t dim : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 40, 64, 80, 96, 160, 300, 384, 385, 512}) {
+TEST_P(Attention, EveryHeadDim_EqualsTheTwin) {
+    for (const int64_t dim : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 64, 80, 96, 160, 300, 384, 385, 512})
         expect_twin({1, 19, 37, 2, dim});
-    }
 }
 
-TEST_P(AttentionTest, Attention_OddLengths_MatchTwin) {
-    for (const int64_t queries : {1, 2, 13, 15, 113, 230}) {
+TEST_P(Attention, OddLengths_EqualTheTwin) {
+    for (const int64_t queries : {1, 2, 13, 15, 113, 230})
         for (const int64_t keys : {1, 2, 15, 17, 31, 33, 77, 383, 385, 800}) expect_twin({2, queries, keys, 1, 10});
-    }
 }
 
-TEST_P(AttentionTest, Attention_Causal_MatchesTwin) {
+TEST_P(Attention, Causal_EqualsTheTwin) {
     for (const int64_t length : {1, 2, 13, 16, 33, 77, 120, 385, 500}) expect_twin({2, length, length, 2, 24, true});
 }
 
-TEST_P(AttentionTest, Attention_RowStrides_MatchTwinAndKeepGaps) {
-    expect_twin({2, 50, 50, 3, 40, false, 1.0f, 240});
-    expect_twin({1, 50, 77, 5, 8, false, 1.0f, 3});
-    expect_twin({3, 41, 41, 2, 19, true, 1.0f, 77});
+TEST_P(Attention, RowStrides_EqualTheTwinAndKeepTheGaps) {
+    expect_twin({2, 50, 50, 3, 40, false, 1, 240});
+    expect_twin({1, 50, 77, 5, 8, false, 1, 3});
+    expect_twin({3, 41, 41, 2, 19, true, 1, 77});
 }
 
-TEST_P(AttentionTest, Attention_LargeScores_MatchTwin) {
-    expect_twin({1, 40, 900, 2, 16, false, 30.0f});
-    expect_twin({1, 40, 900, 1, 64, false, 200.0f});
-    expect_twin({1, 400, 400, 1, 16, true, 500.0f});
+TEST_P(Attention, LargeScores_EqualTheTwin) {
+    expect_twin({1, 40, 900, 2, 16, false, 30});
+    expect_twin({1, 40, 900, 1, 64, false, 200});
+    expect_twin({1, 400, 400, 1, 16, true, 500});
 }
 
 // Maxima that grow from block to block, so that what was summed has to be scaled again and again.
-TEST_P(AttentionTest, Attention_GrowingScores_MatchTwin) {
-    const Device device = open_device(GetParam(), 2);
-    AttentionRun attention({1, 30, 2000, 1, 8});
-    for (int64_t j = 0; j < 2000; ++j) {
-        for (int64_t d = 0; d < 8; ++d) attention.k[j * 8 + d] *= 0.01f * static_cast<float>(j);
-    }
-    attention.run(device.get());
-    expect_close("growing scores", attention.out, attention.expected());
+TEST_P(Attention, GrowingScores_EqualTheTwin) {
+    const Device device(GetParam());
+    const Layer layer({1, 30, 2000, 1, 8});
+    for (int64_t i = 0; i < layer.k.size(); ++i) layer.k[i] *= 0.01f * static_cast<float>(i / 8);
+    EXPECT_TRUE(within_limits(layer.run(device), layer.expected()));
 }
 
-TEST_P(AttentionTest, Attention_NotANumberInOneQuery_StaysInItsRow) {
-    const Device device = open_device(GetParam(), 1);
-    AttentionRun attention({1, 20, 50, 1, 16});
-    attention.q[3 * 16 + 5] = std::nanf("");
-    attention.run(device.get());
-    for (int64_t i = 0; i < 20 * 16; ++i) EXPECT_EQ(std::isnan(attention.out[i]), i / 16 == 3) << i;
+TEST_P(Attention, NotANumberInOneQuery_StaysInItsRow) {
+    const Device device(GetParam());
+    const Layer layer({1, 20, 50, 1, 16});
+    layer.q[3 * 16 + 5] = NAN;
+    const Array out = layer.run(device);
+    for (int64_t i = 0; i < 20 * 16; ++i) EXPECT_EQ(std::isnan(out[i]), i / 16 == 3) << i;
 }
 
-TEST_P(AttentionTest, Attention_AnyThreadCount_SameBits) {
+TEST_P(Attention, AnyThreadCount_SameBits) {
     for (const Case& c : {Case{2, 300, 500, 3, 40}, Case{1, 260, 260, 2, 64, true}, Case{1, 150, 400, 1, 512}}) {
-        AttentionRun attention(c);
-        Misaligned first;
-        for (const int threads : {1, 2, 5}) {
-            const Device device = open_device(GetParam(), threads);
-            attention.run(device.get());
-            if (threads == 1) first = Misaligned(attention.out);
-            expect_same_bits(c.text() + " with " + std::to_string(threads) + " threads", attention.out, first);
-        }
+        const Layer layer(c);
+        same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device); });
     }
 }
 
-INSTANTIATE_FOR_EVERY_INSTRUCTION_SET(AttentionTest);
-
-}  // namespace
+}  // namespace sdn::test

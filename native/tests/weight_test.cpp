@@ -38,6 +38,8 @@ const std::vector<Case>& matrix_cases() {
         {SDN_WEIGHT_CONV2D, {{35, 5, 3, 3}}},
         {SDN_WEIGHT_CONV2D, {{2, 17, 1, 4}}},
         {SDN_WEIGHT_CONV2D, {{16, 16, 2, 3}}},
+        {SDN_WEIGHT_CONV2D, {{70, 150, 3, 3}}},  // several panels, several pieces of K
+        {SDN_WEIGHT_MATRIX, {{45, 300}, {45, 300}}, true},
         {SDN_WEIGHT_EMBEDDING, {{9, 13}}},
     };
     return cases;

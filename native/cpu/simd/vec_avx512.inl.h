@@ -3,7 +3,8 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 takes its own _mm512_undefined_ps() for a mistake
+#pragma GCC diagnostic ignored "-Wuninitialized"  // gcc 12 takes its own _mm512_undefined_ps() for a mistake
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 #else
