@@ -2,6 +2,8 @@
 // Shapes:    x [B,...,C1], x2 [B,...,C2] or none, out [B,...,C1+C2], all dense; the groups run over C1+C2.
 // Algorithm: rows are cut into pieces that fit the cache. Per piece two passes give each group's mean and sum of squared deviations; the
 //            pieces are combined in order in float64 (Chan et al.), so the result does not depend on threads; one more pass writes out.
+#include <cmath>
+
 #include "cpu/ops.inl.h"
 #include "cpu/simd/math.inl.h"
 
@@ -113,7 +115,7 @@ void combine_sample(void* context, int64_t sample, int) {
             count += n;
         }
         const double variance = total.squares > 0 || total.squares != total.squares ? total.squares / count : 0;
-        const double inverse = 1.0 / __builtin_sqrt(variance + static_cast<double>(w.eps));
+        const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(w.eps));
         const float mean = static_cast<float>(total.mean);
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
             const double factor = inverse * static_cast<double>(w.weight.scale[c]);

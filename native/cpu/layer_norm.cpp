@@ -1,6 +1,8 @@
 // Computes:  out = (x - mean) / sqrt(var + eps) * scale + shift over the last dimension, biased variance.
 // Shapes:    x, out [..., C] dense.
 // Algorithm: per row two passes in float32 over 16 partial sums, then one to write; the row stays in the cache.
+#include <cmath>
+
 #include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
@@ -36,7 +38,7 @@ void normalize_row(const Work& w, const float* x, float* out) {
     const double mean = sum_of(x, channels, [](float v) { return v; }) / static_cast<double>(channels);
     const float m = static_cast<float>(mean);
     const double squares = sum_of(x, channels, [m](float v) { return (v - m) * (v - m); });
-    const float r = static_cast<float>(1.0 / __builtin_sqrt(squares / static_cast<double>(channels) + static_cast<double>(w.eps)));
+    const float r = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(channels) + static_cast<double>(w.eps)));
     for (int64_t c = 0; c < channels; ++c) out[c] = (x[c] - m) * r * w.weight.scale[c] + w.weight.shift[c];
 }
 

@@ -1,11 +1,16 @@
 #include "core/system_info.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "tests/support.h"
 
 namespace sdn::test {
+
+constexpr int64_t kMiB = 1 << 20;
+
+#if defined(__linux__)
 
 namespace {
 
@@ -28,8 +33,6 @@ class CgroupTree {
   private:
     fs::path root_;
 };
-
-constexpr int64_t kMiB = 1 << 20;
 
 }  // namespace
 
@@ -83,6 +86,8 @@ TEST(CgroupCpus, Quota_IsADividedByB) {
     EXPECT_DOUBLE_EQ(read_cgroup_cpus(tree.root(), "3:cpu,cpuacct:/c"), 0.5);
     EXPECT_DOUBLE_EQ(read_cgroup_cpus(tree.root(), "3:cpu,cpuacct:/d"), 0);
 }
+
+#endif
 
 TEST(Machine, Memory_IsPlausible) {
     const MemoryInfo info = read_memory_info();
