@@ -63,12 +63,15 @@ inline float first_lane(Vector v) {
 
 }  // namespace peak
 
-// Twelve named accumulators: enough for two units of latency up to 6, and an array of them would be spilled to memory.
+// Twelve named accumulators: enough for two units of latency up to 6, and an array of them would be spilled to memory. Each begins with
+// a value of its own that the compiler cannot know, or it would see that some are equal and compute them once.
 inline double peak_loop(int64_t multiply_adds) {
     using namespace peak;
-    volatile float factor_source = 0.999f, addend_source = 0.001f, sink;
+    volatile float factor_source = 0.999f, addend_source = 0.001f, start_source = 1.0f, sink;
     const Vector f = broadcast(factor_source), a = broadcast(addend_source);
-    Vector s0 = a, s1 = f, s2 = a, s3 = f, s4 = a, s5 = f, s6 = a, s7 = f, s8 = a, s9 = f, s10 = a, s11 = f;
+    Vector s0 = broadcast(start_source), s1 = broadcast(start_source), s2 = broadcast(start_source), s3 = broadcast(start_source);
+    Vector s4 = broadcast(start_source), s5 = broadcast(start_source), s6 = broadcast(start_source), s7 = broadcast(start_source);
+    Vector s8 = broadcast(start_source), s9 = broadcast(start_source), s10 = broadcast(start_source), s11 = broadcast(start_source);
     const int64_t rounds = multiply_adds / 12 + 1;
     for (int64_t i = 0; i < rounds; ++i) {
         s0 = multiply_add(s0, f, a);
