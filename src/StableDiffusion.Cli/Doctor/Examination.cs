@@ -61,6 +61,8 @@ internal static class Examination
             using Device cpu = Device.Open("cpu");
             DeviceInfo info = cpu.Info;
             diagnosis.Fact(Heading, "name", info.Name);
+            using Device auto = Device.Open("auto");
+            diagnosis.Fact(Heading, "device auto", auto.Reason ?? auto.Spec);
             diagnosis.Fact(Heading, "device cpu", $"{info.InstructionSet}, {info.Threads} threads, {cpu.MeasurePeakGflops(0.1):0} GFLOP/s at most (float32)");
         }
         catch (Exception failure)

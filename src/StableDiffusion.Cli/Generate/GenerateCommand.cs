@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
 
@@ -37,7 +36,7 @@ internal sealed class GenerateCommand : CliCommand
     private int Run(ParseResult parsed)
     {
         GenerateJob job = GenerateJob.Read(parsed, _options);
-        job.CheckSize(VaeConfig.Read(ModelFolder.Open(job.Model).Component("vae")).ScaleFactor);
+        job.CheckModel(ModelFolder.Open(job.Model));
         OutputPattern.EnsureWritable(job.SaveLatentsTo is null ? job.Files : [.. job.Files, job.SaveLatentsTo]);
         GenerationView view = parsed.GetValue(_options.Json) ? new JsonView(_terminal)
             : parsed.GetValue(_options.Quiet) ? new QuietView(_terminal)
@@ -75,7 +74,7 @@ internal sealed class GenerateCommand : CliCommand
             view.Warnings(result.Warnings);
             for (int j = 0; j < batch.Length; j++)
             {
-                result.Images[j].Save(job.Files[batch[j].Index], job.Complete(result.Parameters[j]));
+                result.Images[j].Save(job.Files[batch[j].Index], job.Complete(result.Parameters[j], batch[j]));
                 view.Saved(batch[j], job.Files[batch[j].Index], result.StepTime);
             }
             final.Add(result.Latents);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using StableDiffusion.Imaging;
+using StableDiffusion.Models.Vae;
 using StableDiffusion.Pipelines;
 using StableDiffusion.Schedulers;
 
@@ -12,6 +13,7 @@ internal sealed class GenerateJob
     private readonly IReadOnlyList<string>? _prompts2, _negatives, _negatives2;
     private readonly GenerationRequest _template;
     private readonly int _batchSize;
+    private readonly string? _firstSdxlOption;
 
     private GenerateJob(ParseResult parsed, GenerateOptions options)
     {
@@ -30,6 +32,7 @@ internal sealed class GenerateJob
         {
             CheckScheduler(SchedulerName);
         }
+        _firstSdxlOption = new Option[] { options.Prompt2, options.Negative2 }.Concat(options.Sdxl.All).FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
         (int Width, int Height)? size = parsed.GetValue(options.Size);
         if (size is not null && (parsed.GetValue(options.Width) ?? parsed.GetValue(options.Height)) is not null)
         {
@@ -103,33 +106,32 @@ internal sealed class GenerateJob
         };
     }
 
-    /// <summary>What goes into a picture's PNG, completed by what only this call knows.</summary>
-    internal GenerationParameters Complete(GenerationParameters parameters)
+    /// <summary>What goes into a picture's PNG, completed by what the common settings have no place for.</summary>
+    internal GenerationParameters Complete(GenerationParameters parameters, PlannedImage image)
     {
-        var other = new List<KeyValuePair<string, string>>(parameters.Other);
-        void Add(string key, double value, double usual)
-        {
-            if (value != usual)
-            {
-                other.Add(new(key, Units.Text($"{value}")));
-            }
-        }
-        // Web UIs count from 1.
-        Add("Clip skip", _template.ClipSkip + 1, 1);
-        Add("Eta", _template.Eta, 0);
-        Add("Guidance rescale", _template.GuidanceRescale, 0);
-        return parameters with { Other = other };
+        (string Key, string? Value)[] more =
+        [
+            ("Prompt 2", _prompts2?[image.PromptIndex]),
+            ("Negative prompt 2", _negatives2?[image.PromptIndex]),
+            ("Initial latents", LatentsFrom is null ? null : Path.GetFileName(LatentsFrom)),
+        ];
+        return parameters with { Other = [.. parameters.Other, .. more.Where(m => m.Value is not null).Select(m => KeyValuePair.Create(m.Key, m.Value!))] };
     }
 
-    /// <summary>What the pipeline would say after loading the model, which takes a while for a real one.</summary>
-    /// <exception cref="CliException">The size cannot be decoded from whole latents.</exception>
-    internal void CheckSize(int vaeScale)
+    /// <summary>Finds what does not go with a model before it is loaded, which takes a while for a real one.</summary>
+    /// <exception cref="CliException">Names the option.</exception>
+    internal void CheckModel(ModelFolder model)
     {
+        if (_firstSdxlOption is not null && !model.Has("text_encoder_2"))
+        {
+            throw CliException.Usage($"{_firstSdxlOption} is for SDXL models, and '{Model}' is none; leave it out");
+        }
+        int scale = VaeConfig.Read(model.Component("vae")).ScaleFactor;
         foreach ((string name, int? side) in new[] { ("width", _template.Width), ("height", _template.Height) })
         {
-            if (side is int pixels && pixels % vaeScale != 0)
+            if (side is int pixels && pixels % scale != 0)
             {
-                throw CliException.Usage($"{name}: {pixels} is not a multiple of {vaeScale}; try {Math.Max(vaeScale, pixels / vaeScale * vaeScale)}");
+                throw CliException.Usage($"{name}: {pixels} is not a multiple of {scale}; try {Math.Max(scale, pixels / scale * scale)}");
             }
         }
     }

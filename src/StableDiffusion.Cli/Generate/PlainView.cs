@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
 
 namespace StableDiffusion.Cli.Generate;
@@ -15,9 +16,10 @@ internal class PlainView(Terminal terminal) : GenerationView(terminal)
     /// <inheritdoc />
     protected override void Started(DrawingPlan plan)
     {
-        int count = plan.Job.Images.Count;
+        DeviceInfo device = plan.Parts.Device.Info;
+        string threads = device.Kind == DeviceKind.Cpu ? $", {Plural(device.Threads, "thread")}" : "";
         _plan = Units.Text(
-            $"{plan.Job.Model} on {plan.Parts.Device}: {Plural(count, "picture")} of {plan.Width}x{plan.Height}, {Plural(plan.Job.Steps, "step")}, {plan.Scheduler}, guidance {plan.GuidanceScale}");
+            $"{plan.Job.Model} on {plan.Parts.Device} ({device.InstructionSet}{threads}): {Plural(plan.Job.Images.Count, "picture")} of {plan.Width}x{plan.Height}, {Plural(plan.Job.Steps, "step")}, {plan.Scheduler}, guidance {plan.GuidanceScale}");
     }
 
     /// <inheritdoc />

@@ -2,6 +2,7 @@ using System.Text.Json;
 using StableDiffusion.Cli;
 using StableDiffusion.Imaging;
 using StableDiffusion.Schedulers;
+using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Cli;
 
@@ -38,6 +39,37 @@ public class GenerateCommandTests
         Assert.That(parameters.GetProperty("schedule_type").GetString(), Is.EqualTo("Karras"));
         Assert.That(parameters.GetProperty("model").GetString(), Is.EqualTo("shapes"));
         Assert.That(CliRunner.Run("inspect", file).Out, Does.Contain("a red circle").And.Contain("1024").And.Contain("32x32"));
+    }
+
+    [Test]
+    public void Generate_SdxlOptions_ReachThePictureAndThePng()
+    {
+        string[] sdxl = ["--model", Fixtures.PathOf("models", "sdxl"), "--steps", "1", "--size", "32", "--seed", "1", "-q"];
+        string[][] variants =
+        [
+            [],
+            ["--prompt-2", "a dog"],
+            ["--crop", "8x0"],
+            ["--crop", "0x8"],
+            ["--original-size", "64x32"],
+            ["--original-size", "32x64"],
+            ["--target-size", "64x32"],
+            ["--negative", "blue"],
+            ["--negative", "blue", "--negative-2", "red"],
+            ["--negative-original-size", "16x16", "--negative-target-size", "16x16"],
+            ["--negative-original-size", "16x16", "--negative-target-size", "16x16", "--negative-crop", "4x4"],
+        ];
+        var latents = new List<string>();
+        foreach (string[] variant in variants)
+        {
+            CliRunner.Run(["generate", "a cat", .. variant, .. sdxl, "-o", _folder["out.png"], "--save-latents", _folder["l.safetensors"]]).AssertOk();
+            latents.Add(Convert.ToHexString(File.ReadAllBytes(_folder["l.safetensors"])));
+            if (variant.Contains("--prompt-2"))
+            {
+                Assert.That(CliRunner.Run("inspect", _folder["out.png"]).Out, Does.Contain("a dog"));
+            }
+        }
+        Assert.That(latents.Distinct().Count(), Is.EqualTo(variants.Length), "each option changes the latents");
     }
 
     static IEnumerable<string> SchedulerClasses() => Scheduler.Names.Where(name => name.EndsWith("Scheduler", StringComparison.Ordinal));
