@@ -59,12 +59,12 @@ internal static partial class Failures
         return failure;
     }
 
-    // ArgumentException adds "(Parameter 'x')" and the native library begins with its function: names of our code, not of the user's options.
+    // ArgumentException adds "(Parameter 'x')" and the native library names its function: names of our code, not of the user's options.
     private static string OneLine(string message) => WhiteSpace().Replace(OwnNames().Replace(message, ""), " ").Trim();
 
     [GeneratedRegex(@"\s+")]
     private static partial Regex WhiteSpace();
 
-    [GeneratedRegex(@"\s*\(Parameter '[^']*'\)|^sdn_\w+: ")]
+    [GeneratedRegex(@"\s*\(Parameter '[^']*'\)|\bsdn_\w+: ")]
     private static partial Regex OwnNames();
 }

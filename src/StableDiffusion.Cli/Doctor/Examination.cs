@@ -2,7 +2,6 @@ using System.Collections;
 using System.Runtime.InteropServices;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
-using StableDiffusion.Weights;
 
 namespace StableDiffusion.Cli.Doctor;
 
@@ -10,20 +9,20 @@ namespace StableDiffusion.Cli.Doctor;
 internal static class Examination
 {
     private static readonly string[] InstructionSets = ["cpu:portable", "cpu:avx2", "cpu:avx512"];
-    private static readonly string[] Components = ["text_encoder", "unet", "vae"];
 
     internal static Diagnosis Run()
     {
         var diagnosis = new Diagnosis();
         LookAtVersions(diagnosis);
-        if (LookAtLibrary(diagnosis))
+        bool library = LookAtLibrary(diagnosis);
+        bool usable = library && LookAtCpu(diagnosis);
+        if (library)
         {
-            LookAtCpu(diagnosis);
             LookAtCuda(diagnosis);
         }
         LookAtMemory(diagnosis);
         LookAtEnvironment(diagnosis);
-        LookAtDemoModel(diagnosis);
+        LookAtDemoModel(diagnosis, draw: usable);
         return diagnosis;
     }
 
@@ -53,17 +52,19 @@ internal static class Examination
         }
     }
 
-    private static void LookAtCpu(Diagnosis diagnosis)
+    private static bool LookAtCpu(Diagnosis diagnosis)
     {
         const string Heading = "CPU";
+        bool usable = false;
         try
         {
             using Device cpu = Device.Open("cpu");
             DeviceInfo info = cpu.Info;
             diagnosis.Fact(Heading, "name", info.Name);
             using Device auto = Device.Open("auto");
-            diagnosis.Fact(Heading, "device auto", auto.Reason ?? auto.Spec);
+            diagnosis.Fact(Heading, "device auto", Failures.Clean(auto.Reason ?? auto.Spec));
             diagnosis.Fact(Heading, "device cpu", $"{info.InstructionSet}, {info.Threads} threads, {cpu.MeasurePeakGflops(0.1):0} GFLOP/s at most (float32)");
+            usable = true;
         }
         catch (Exception failure)
         {
@@ -75,6 +76,7 @@ internal static class Examination
         {
             diagnosis.Fact(Heading, name, Availability(name));
         }
+        return usable;
     }
 
     private static string Availability(string device)
@@ -148,39 +150,40 @@ internal static class Examination
         }
     }
 
-    private static void LookAtDemoModel(Diagnosis diagnosis)
+    private static void LookAtDemoModel(Diagnosis diagnosis, bool draw)
     {
         const string Heading = "Demo model";
-        bool found = false;
+        string? found = null;
         foreach (string path in ModelFolder.Candidates(ModelFolder.BuiltIn))
         {
-            string state = found ? "not needed" : Inspect(path);
-            found |= state == "found";
-            diagnosis.Fact(Heading, path, state);
+            diagnosis.Fact(Heading, path, found is not null ? "not needed" : Directory.Exists(path) ? "found" : "not there");
+            found ??= Directory.Exists(path) ? path : null;
         }
-        if (!found)
+        if (found is null)
         {
             diagnosis.Problem($"The demo model was not found: build the program again (it is copied beside it), or run it where there is a folder '{ModelFolder.BuiltIn}', or give another model with --model.");
         }
+        else if (draw)
+        {
+            Draw(diagnosis, Heading, found);
+        }
     }
 
-    private static string Inspect(string folder)
+    /// <summary>The proof: one step with everything in place.</summary>
+    private static void Draw(Diagnosis diagnosis, string heading, string model)
     {
-        if (!File.Exists(Path.Combine(folder, "model_index.json")))
-        {
-            return Directory.Exists(folder) ? "has no model_index.json" : "not there";
-        }
         try
         {
-            foreach (string component in Components)
-            {
-                WeightFolder.Open(Path.Combine(folder, component)).Dispose();
-            }
-            return "found";
+            using Device device = Device.Open("auto");
+            using var pipeline = StableDiffusionPipeline.Load(model, device);
+            using GenerationResult result = pipeline.Generate(new GenerationRequest("a red circle") { Steps = 1, Seed = 0 });
+            diagnosis.Fact(heading, "one step", $"drawn in {Units.Seconds(result.Elapsed.TotalSeconds)}");
         }
         catch (Exception failure)
         {
-            return Failures.TextOf(failure);
+            string text = Failures.TextOf(failure);
+            diagnosis.Fact(heading, "one step", text);
+            diagnosis.Problem($"The demo model cannot be drawn with: {text}");
         }
     }
 }

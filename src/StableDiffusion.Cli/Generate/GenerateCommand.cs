@@ -30,7 +30,7 @@ internal sealed class GenerateCommand : CliCommand
           {CommandLineApp.Name} generate "a lighthouse at dusk" -n "blurry, text" -m stable-diffusion-v1-5 --size 512x768 --scheduler "DPM++ 2M Karras" -s 30
           {CommandLineApp.Name} generate "a yellow ring" --json | jq -r 'select(.event == "image").file'
 
-        Every PNG holds its prompt, seed and settings; 'inspect' shows them.
+        Every PNG holds its prompt, seed and settings; 'inspect' shows them. '{CommandLineApp.Name} --help' lists the exit codes.
         """;
 
     private int Run(ParseResult parsed)
