@@ -95,6 +95,8 @@ struct Attention {
         b.first = queries * i / query_blocks;
         b.count = queries * (i + 1) / query_blocks - b.first;
 
+        clear_floats(b.sums, b.count * out_stride);
+        for (int64_t r = 0; r < b.count; ++r) b.maximum[r] = kMinusInfinity, b.total[r] = 0.0f;
         load_queries(b, head_rows(q, head / heads, head % heads, dim));
         const int64_t seen = causal ? b.first + b.count : keys;
         for (int64_t key = 0; key < seen; key += key_block) {
@@ -102,9 +104,9 @@ struct Attention {
             score(b, packed_k + head * packed_k_floats() + key * dim, count);
             for (int64_t r = 0; r < b.count; ++r) {
                 const int64_t visible = causal ? min_of(count, b.first + r + 1 - key) : count;
-                exponentiate(b, r, max_of(0, visible), count, key == 0);
+                exponentiate(b, r, max_of(0, visible), count);
             }
-            weigh(b, packed_v + head * packed_v_floats() + key * kPanelColumns, count, key == 0);
+            weigh(b, packed_v + head * packed_v_floats() + key * kPanelColumns, count);
         }
         store_rows(b, static_cast<float*>(out.data) + head / heads * out.stride[0] + head % heads * dim);
     }
@@ -136,11 +138,11 @@ struct Attention {
     }
 
     // Row r: scores become 2^(score - maximum), 0 for the keys in [visible, count); sums and total so far follow the new maximum.
-    void exponentiate(const Block& b, int64_t r, int64_t visible, int64_t count, bool first) const {
+    void exponentiate(const Block& b, int64_t r, int64_t visible, int64_t count) const {
         float* const row = b.scores + r * kRowStride;
         const int64_t end = round_up(visible, kLanes);
         for (int64_t i = visible; i < end; ++i) row[i] = kMinusInfinity;
-        const float before = first ? kMinusInfinity : b.maximum[r];
+        const float before = b.maximum[r];
         vec highest = broadcast(before);
         for (int64_t i = 0; i < end; i += kLanes) highest = maximum(highest, load(row + i));
         const float now = maximum(highest);
@@ -152,24 +154,20 @@ struct Attention {
             total += e;
         }
         for (int64_t i = end; i < count; ++i) row[i] = 0.0f;
+        const vec decay = exp2(broadcast(before) - shift);  // 0 in the first block
         b.maximum[r] = now;
-        if (first) {
-            b.total[r] = sum(total);
-            return;
-        }
-        const vec decay = exp2(broadcast(before) - shift);
         b.total[r] = maximum(broadcast(b.total[r]) * decay) + sum(total);
         if (now == before) return;
         for (int64_t d = 0; d < out_stride; d += kLanes) store(b.sums + r * out_stride + d, load(b.sums + r * out_stride + d) * decay);
     }
 
-    // sums (+)= scores v for `count` keys.
-    void weigh(const Block& b, const float* v_panels, int64_t count, bool first) const {
+    // sums += scores v for `count` keys.
+    void weigh(const Block& b, const float* v_panels, int64_t count) const {
         for (int64_t d = 0; d < dim; d += kPanelColumns) {
             const float* const panel = v_panels + d * keys;
             for (int64_t r = 0; r < b.count; r += kMicroRows) {
                 multiply_tile(min_of(kMicroRows, b.count - r), dim - d, b.scores + r * kRowStride, panel, count,
-                              b.sums + r * out_stride + d, out_stride, !first, panel + count * kPanelColumns);
+                              b.sums + r * out_stride + d, out_stride, true, panel + count * kPanelColumns);
             }
         }
     }

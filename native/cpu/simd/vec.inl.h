@@ -10,6 +10,8 @@
 //   scale_by_power_of_two(a, n)          a * 2^n for integral -250 <= n <= 250, with gradual underflow
 //   select_less(a, b, x, y)              x where a < b, else y
 //   sum(a) maximum(a)                    over the lanes, in one fixed order
+//   narrow_vec kNarrowLanes              what serves a few columns better than a whole vec does, or vec itself
+//   set_zero(a) set_broadcast(a, x) set_load(a, p)   for code that is written for vec and narrow_vec
 #pragma once
 
 #include <cstdint>
@@ -41,6 +43,16 @@ SDN_INLINE vec& operator+=(vec& a, vec b) {
 }
 SDN_INLINE vec& operator*=(vec& a, vec b) {
     return a = a * b;
+}
+
+SDN_INLINE void set_zero(vec& a) {
+    a = zero();
+}
+SDN_INLINE void set_broadcast(vec& a, float x) {
+    a = broadcast(x);
+}
+SDN_INLINE void set_load(vec& a, const float* p) {
+    a = load(p);
 }
 
 // Begins to fetch the cache line at p, into the level-2 cache. Any address will do.

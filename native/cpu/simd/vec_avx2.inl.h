@@ -11,6 +11,9 @@ struct vec {
     __m256 v;
 };
 
+using narrow_vec = vec;
+constexpr int kNarrowLanes = kLanes;
+
 SDN_INLINE __m256i first_lanes(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }

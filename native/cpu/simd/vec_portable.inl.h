@@ -14,6 +14,9 @@ struct vec {
     float v[4];
 };
 
+using narrow_vec = vec;
+constexpr int kNarrowLanes = kLanes;
+
 SDN_INLINE vec zero() {
     return {{0.0f, 0.0f, 0.0f, 0.0f}};
 }
