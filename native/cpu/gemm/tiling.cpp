@@ -4,13 +4,13 @@ namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-constexpr int64_t kMostRows = 128;         // of a tile: its block of x is 400 KiB
-constexpr int64_t kMostColumns = 640;      // of a tile: its sums are 640 KiB
+constexpr int64_t kMostRows = 128;         // of a tile: its block of x is 200 KiB, so block, sums and weights share 1 MiB
+constexpr int64_t kMostColumns = 640;      // of a tile: its sums are 320 KiB
 constexpr int64_t kMostWork = 1000000000;  // multiply-adds of a tile: tens of milliseconds on any machine with vectors
 constexpr int64_t kLeastWork = 2000000;    // ... and not much less than 0.1 ms
 
-// Time of the whole product in vector multiply-adds per thread: the last round of tiles may leave threads without work, each tile copies
-// its rows of x once and reads its weights once.
+// Time of the whole product per thread, in quarters of a vector multiply-add: the last round of tiles may leave threads without work, each
+// tile copies its rows of x once and reads its weights once.
 int64_t estimated_time(int64_t rows, const PackedMatrix& weight, Tiling t, int threads) {
     const int64_t tile_rows = ceil_div(rows, t.row_tiles);
     const int64_t tile_panels = ceil_div(weight.panel_count, t.panel_tiles);

@@ -10,21 +10,46 @@ namespace sdn::cpu::SDN_ISA {
 
 constexpr int kLanes = 4;
 
-struct vec {
+#if defined(__GNUC__)
+typedef float Four __attribute__((vector_size(16)));  // SSE2, NEON, or whatever the machine has
+#else
+struct Four {
     float v[4];
+
+    float& operator[](int i) { return v[i]; }
+    float operator[](int i) const { return v[i]; }
+};
+SDN_INLINE Four operator+(Four a, Four b) {
+    return {{a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]}};
+}
+SDN_INLINE Four operator-(Four a, Four b) {
+    return {{a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]}};
+}
+SDN_INLINE Four operator*(Four a, Four b) {
+    return {{a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]}};
+}
+SDN_INLINE Four operator/(Four a, Four b) {
+    return {{a[0] / b[0], a[1] / b[1], a[2] / b[2], a[3] / b[3]}};
+}
+#endif
+
+struct vec {
+    Four v;
 };
 
 using narrow_vec = vec;
 constexpr int kNarrowLanes = kLanes;
 
-SDN_INLINE vec zero() {
-    return {{0.0f, 0.0f, 0.0f, 0.0f}};
-}
 SDN_INLINE vec broadcast(float x) {
-    return {{x, x, x, x}};
+    return {Four{x, x, x, x}};
+}
+SDN_INLINE vec zero() {
+    return broadcast(0.0f);
 }
 SDN_INLINE vec load(const float* p) {
-    return {{p[0], p[1], p[2], p[3]}};
+    vec r;
+    std::memcpy(&r.v, p, sizeof r.v);
+    return r;
 }
 SDN_INLINE vec load_partial(const float* p, int64_t n) {
     vec r = zero();
@@ -34,7 +59,7 @@ SDN_INLINE vec load_partial(const float* p, int64_t n) {
 SDN_INLINE vec load_float16(const void* p) {
     uint16_t bits[4];
     std::memcpy(bits, p, sizeof bits);
-    return {{float_from_half(bits[0]), float_from_half(bits[1]), float_from_half(bits[2]), float_from_half(bits[3])}};
+    return {Four{float_from_half(bits[0]), float_from_half(bits[1]), float_from_half(bits[2]), float_from_half(bits[3])}};
 }
 SDN_INLINE vec load_bfloat16(const void* p) {
     uint16_t bits[4];
@@ -42,28 +67,30 @@ SDN_INLINE vec load_bfloat16(const void* p) {
     vec r;
     for (int i = 0; i < 4; ++i) {
         const uint32_t wide = static_cast<uint32_t>(bits[i]) << 16;
-        std::memcpy(&r.v[i], &wide, sizeof wide);
+        float value;
+        std::memcpy(&value, &wide, sizeof value);
+        r.v[i] = value;
     }
     return r;
 }
 SDN_INLINE void store(float* p, vec a) {
-    std::memcpy(p, a.v, sizeof a.v);
+    std::memcpy(p, &a.v, sizeof a.v);
 }
 SDN_INLINE void store_partial(float* p, vec a, int64_t n) {
     for (int64_t i = 0; i < n; ++i) p[i] = a.v[i];
 }
 
 SDN_INLINE vec operator+(vec a, vec b) {
-    return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+    return {a.v + b.v};
 }
 SDN_INLINE vec operator-(vec a, vec b) {
-    return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}};
+    return {a.v - b.v};
 }
 SDN_INLINE vec operator*(vec a, vec b) {
-    return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
+    return {a.v * b.v};
 }
 SDN_INLINE vec operator/(vec a, vec b) {
-    return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}};
+    return {a.v / b.v};
 }
 SDN_INLINE vec fma(vec a, vec b, vec c) {
     return a * b + c;
@@ -80,7 +107,7 @@ SDN_INLINE vec minimum(vec a, vec b) {
     return select_less(a, b, a, b);
 }
 SDN_INLINE vec abs(vec a) {
-    for (float& x : a.v) x = std::fabs(x);
+    for (int i = 0; i < 4; ++i) a.v[i] = std::fabs(a.v[i]);
     return a;
 }
 SDN_INLINE vec round(vec a) {
