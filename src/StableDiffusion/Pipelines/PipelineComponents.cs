@@ -105,7 +105,7 @@ public sealed record PipelineComponents
             };
             if (components.MemoryLimitBytes < components.WeightBytes)
             {
-                throw new OutOfDeviceMemoryException($"The weights of {folder.Path}", components.WeightBytes, options.MemoryLimitBytes!.Value,
+                throw new OutOfDeviceMemoryException($"Loading the weights of {folder.Path}", components.WeightBytes, options.MemoryLimitBytes!.Value,
                     "Raise the memory limit, or load with fp16 or bf16 weights.");
             }
             return components;

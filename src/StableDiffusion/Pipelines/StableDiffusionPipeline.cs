@@ -33,6 +33,11 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             throw new ArgumentException($"the text encoders give {width} channels, the UNet's cross-attention takes {components.Unet.Config.CrossAttentionDim[0]}");
         }
+        if (components.Unet.Config.InChannels != components.Vae.Config.LatentChannels)
+        {
+            throw new NotSupportedException(
+                $"the UNet takes {components.Unet.Config.InChannels} channels, the latents have {components.Vae.Config.LatentChannels}: a model for inpainting, depth or instructions cannot draw from text alone");
+        }
         (Components, _ownsParts) = (components, ownsParts);
     }
 
@@ -49,7 +54,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="NotSupportedException">A model of another family.</exception>
     /// <exception cref="OutOfDeviceMemoryException">The weights do not fit.</exception>
     public static StableDiffusionPipeline Load(string path, Device device, LoadOptions? options = null, CancellationToken cancellation = default) =>
-        new(PipelineComponents.Load(path, device, options, cancellation), ownsParts: true);
+        Owning(PipelineComponents.Load(path, device, options, cancellation));
 
     /// <summary>Draws.</summary>
     /// <param name="request">What and how.</param>
@@ -115,6 +120,20 @@ public sealed class StableDiffusionPipeline : IDisposable
             Components.DisposeParts();
         }
         _disposed = true;
+    }
+
+    /// <summary>A pipeline that disposes its parts, also when they do not fit together.</summary>
+    private static StableDiffusionPipeline Owning(PipelineComponents components)
+    {
+        try
+        {
+            return new StableDiffusionPipeline(components, ownsParts: true);
+        }
+        catch
+        {
+            components.DisposeParts();
+            throw;
+        }
     }
 
     private GenerationShape ShapeOf(GenerationRequest request)

@@ -1,7 +1,9 @@
+using StableDiffusion.Models.Unet;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
 using StableDiffusion.Random;
 using StableDiffusion.Schedulers;
+using StableDiffusion.Weights;
 
 namespace StableDiffusion.Tests.Pipelines;
 
@@ -211,6 +213,19 @@ public sealed class PipelineTests
         {
             Directory.Delete(folder, recursive: true);
         }
+    }
+
+    [Test]
+    public void Load_InpaintingUnet_RefusedAndNothingLeaks()
+    {
+        long live = NativeLibraryLocator.LiveHandles;
+        var source = new RandomWeightSource();
+        UnetConfig config = _pipeline.Components.Unet.Config with { InChannels = 9 };
+        using UNet2DConditionModel unet = UNet2DConditionModel.Load(config, source, Device.Auto);
+        Assert.That(() => new StableDiffusionPipeline(_pipeline.Components with { Unet = unet }),
+            Throws.InstanceOf<NotSupportedException>().With.Message.Contains("9 channels"));
+        unet.Dispose();
+        Assert.That(NativeLibraryLocator.LiveHandles, Is.EqualTo(live));
     }
 
     [Test]
