@@ -1,5 +1,5 @@
 using StableDiffusion.Imaging;
-using StableDiffusion.Tests.Weights;
+using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Imaging;
 

@@ -3,7 +3,6 @@ using System.IO.Compression;
 using System.Text;
 using StableDiffusion.Imaging;
 using StableDiffusion.Tests.Support;
-using StableDiffusion.Tests.Weights;
 using static StableDiffusion.Tests.Imaging.PngFiles;
 
 namespace StableDiffusion.Tests.Imaging;

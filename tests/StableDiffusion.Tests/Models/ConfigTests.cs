@@ -5,7 +5,7 @@ using StableDiffusion.Models.Clip;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
-using StableDiffusion.Tests.Weights;
+using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Models;
 

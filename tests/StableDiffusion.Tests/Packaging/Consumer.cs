@@ -1,5 +1,4 @@
 using StableDiffusion.Tests.Support;
-using StableDiffusion.Tests.Weights;
 
 namespace StableDiffusion.Tests.Packaging;
 

@@ -4,7 +4,6 @@ using System.Text.RegularExpressions;
 using StableDiffusion.Imaging;
 using StableDiffusion.Tests.Pipelines;
 using StableDiffusion.Tests.Support;
-using StableDiffusion.Tests.Weights;
 
 namespace StableDiffusion.Tests.Packaging;
 

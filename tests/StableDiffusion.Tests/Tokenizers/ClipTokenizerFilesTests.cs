@@ -1,5 +1,4 @@
 using StableDiffusion.Tests.Support;
-using StableDiffusion.Tests.Weights;
 using StableDiffusion.Tokenizers;
 
 namespace StableDiffusion.Tests.Tokenizers;

@@ -1,3 +1,4 @@
+using StableDiffusion.Tests.Support;
 using StableDiffusion.Weights;
 
 namespace StableDiffusion.Tests.Weights;

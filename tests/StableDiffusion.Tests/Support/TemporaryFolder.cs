@@ -1,4 +1,4 @@
-namespace StableDiffusion.Tests.Weights;
+namespace StableDiffusion.Tests.Support;
 
 /// <summary>A folder of its own that is deleted with all it holds.</summary>
 internal sealed class TemporaryFolder : IDisposable
