@@ -3,18 +3,10 @@
 // template instantiated in an AVX-512 file could be picked by the linker for everybody and crash an older machine.
 #pragma once
 
-#include <cstdint>
-
-#include "sdn.h"
+#include "core/exec_api.h"
 
 namespace sdn {
 
-struct Exec;  // core/exec.h
-
-// Arena scratch of one op. Taken in measure mode too (the address is then a stand-in), so that the peak includes it.
-void* exec_scratch(Exec& exec, int64_t bytes);
-void exec_release(Exec& exec, void* scratch);
-bool exec_measuring(const Exec& exec);
 int exec_threads(const Exec& exec);
 
 // Calls fn(context, index, thread) for every index in [0, count), on up to exec_threads() threads; 0 <= thread < exec_threads(), and a

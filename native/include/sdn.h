@@ -6,8 +6,13 @@
  * against another version notices before the first call.
  *
  * Tensors are row-major views. An image is NHWC: [B,H,W,C], and the same memory is its tokens [B,H*W,C]. "Dense" means that the
- * strides are those of a packed row-major array. Unless an op says otherwise its tensors are dense, its output does not overlap
- * its inputs, and on a CPU device activations are float32.
+ * strides are those of a packed row-major array. Unless an op says otherwise its tensors are dense and its output does not overlap
+ * its inputs. Activations are float32 on a CPU device; on a CUDA device float32, float16 or bfloat16, the same for all activations
+ * of one op.
+ *
+ * Time. On a CPU device an op is complete when it returns. On a CUDA device ops are queued on the exec's stream, in order; what
+ * reads results on the host (sdn_download, sdn_is_finite, sdn_exec_synchronize) waits for them. A fault of the device may therefore
+ * show at a later call; with the environment variable SDN_CUDA_SYNC=1 every op waits, and the fault names its op.
  *
  * Threads. A device and a weight may be used from any number of threads. An exec belongs to one thread at a time, but
  * sdn_exec_cancel() may be called from any.
@@ -31,7 +36,7 @@
 extern "C" {
 #endif
 
-#define SDN_ABI_VERSION 1
+#define SDN_ABI_VERSION 2
 
 /* ---- status ------------------------------------------------------------------------------------------------------------ */
 
@@ -88,28 +93,37 @@ enum { SDN_DEVICE_CPU = 0, SDN_DEVICE_CUDA = 1 };
 
 typedef struct sdn_device_info {
     int32_t kind;
-    int32_t index;   /* of its kind */
-    int32_t threads; /* CPU: worker threads, the caller included */
+    int32_t index;                      /* of its kind */
+    int32_t threads;                    /* CPU: worker threads, the caller included */
+    int32_t emulated;                   /* CUDA: 1 when the kernels run on the CPU, for tests */
+    int64_t total_bytes;                /* memory of the device; CPU: the smaller of RAM and the cgroup limit */
+    int64_t free_bytes;                 /* available now, under the same limits */
+    char name[128];                     /* "AMD EPYC 9R14", "NVIDIA H200" */
+    char instruction_set[32];           /* "portable", "avx2", "avx512"; CUDA: "sm_90" */
+    int32_t multiprocessors;            /* CUDA; CPU: 0 */
+    int32_t threads_per_multiprocessor; /* CUDA: most resident threads; CPU: 0 */
+    int32_t lost;                       /* 1 after a fault that ended the device for this process */
     int32_t reserved;
-    int64_t total_bytes;      /* memory of the device; CPU: the smaller of RAM and the cgroup limit */
-    int64_t free_bytes;       /* available now, under the same limits */
-    char name[128];           /* "AMD EPYC 9R14", "NVIDIA H200" */
-    char instruction_set[32]; /* "portable", "avx2", "avx512"; CUDA: "sm_90" */
 } sdn_device_info;
 
 /* Devices of a kind on this machine. With *count == 0 the reason is in sdn_last_error(). */
 SDN_API sdn_status sdn_device_count(int32_t kind, int32_t* count);
 
-/* Opens "cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cuda" or "cuda:N". Plain "cpu" takes the best instruction set of the
+/* Opens "cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cuda", "cuda:N" or, in builds with SDN_EMULATION, "cuda:emulated", which
+ * runs the CUDA kernels on the CPU. Plain "cpu" takes the best instruction set of the
  * machine, or the one that the environment variable SDN_CPU names. threads: CPU worker threads, 0 = one per available core. */
 SDN_API sdn_status sdn_device_open(const char* name, int32_t threads, sdn_device** device);
 SDN_API sdn_status sdn_device_close(sdn_device* device); /* NULL is fine */
 SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info* info);
 
+/* The CUcontext (the device's primary one) for a caller's own CUDA code; NULL on other devices. */
+SDN_API sdn_status sdn_device_get_context(const sdn_device* device, void** context);
+
 /* Measures what the device's multiply-add units can do at most: float32 GFLOP/s over all its threads, in about `seconds`. */
 SDN_API sdn_status sdn_device_measure_peak(sdn_device* device, double seconds, double* gflops);
 
-/* Device memory that outlives an exec (latents, prompt embeddings). 64-byte aligned. */
+/* Device memory that outlives an exec (latents, prompt embeddings). 64-byte aligned. Freed memory of a CUDA device is used again only
+ * when the work queued on it is done. */
 SDN_API sdn_status sdn_buffer_alloc(sdn_device* device, int64_t bytes, void** data);
 SDN_API sdn_status sdn_buffer_free(sdn_device* device, void* data); /* NULL is fine */
 
@@ -141,9 +155,42 @@ SDN_API sdn_status sdn_exec_reset(sdn_exec* exec); /* frees everything in the ar
 SDN_API sdn_status sdn_exec_get_stats(const sdn_exec* exec, sdn_exec_stats* stats);
 SDN_API sdn_status sdn_exec_cancel(sdn_exec* exec); /* from any thread: running and later ops return SDN_ERROR_CANCELLED until reset */
 
-/* Host <-> device. Both are complete on return. */
+/* Host <-> device, in the order of the exec's ops. On return the host memory is free to go, or filled. */
 SDN_API sdn_status sdn_upload(sdn_exec* exec, void* device_data, const void* host_data, int64_t bytes);
 SDN_API sdn_status sdn_download(sdn_exec* exec, void* host_data, const void* device_data, int64_t bytes);
+
+/* Waits for all ops of the exec. */
+SDN_API sdn_status sdn_exec_synchronize(sdn_exec* exec);
+/* The CUstream the ops are queued on, for a caller's own kernels; NULL on other devices. */
+SDN_API sdn_status sdn_exec_get_stream(const sdn_exec* exec, void** stream);
+/* Names the kernels that the last op ran, such as "sm80_gemm_128x160x32_split4"; never NULL. Valid until the next op of the exec. */
+SDN_API const char* sdn_exec_last_kernels(const sdn_exec* exec);
+
+/* ---- events: points in an exec's work ---------------------------------------------------------------------------------- */
+
+typedef struct sdn_event sdn_event;
+
+SDN_API sdn_status sdn_event_create(sdn_device* device, sdn_event** event);
+SDN_API sdn_status sdn_event_destroy(sdn_event* event);                /* NULL is fine */
+SDN_API sdn_status sdn_event_record(sdn_event* event, sdn_exec* exec); /* after the ops so far; recording again moves it */
+SDN_API sdn_status sdn_event_query(sdn_event* event, int32_t* done);   /* never recorded: done */
+SDN_API sdn_status sdn_event_synchronize(sdn_event* event);            /* waits until it is reached */
+/* Device time between two recorded events; both must be reached. */
+SDN_API sdn_status sdn_event_elapsed(const sdn_event* begin, const sdn_event* end, double* milliseconds);
+
+/* ---- graphs: a sequence of ops, captured once and launched as one ------------------------------------------------------- */
+
+typedef struct sdn_graph sdn_graph;
+
+/* Between begin and end the exec's ops are recorded, not run. The graph holds their addresses: the exec and every buffer used must live
+ * as long as it is launched, and nothing else may use the exec's arena meanwhile. Warm up by running the same ops once before. What
+ * waits for the device (sdn_download, sdn_is_finite) or uploads cannot be captured. CUDA devices only. */
+SDN_API sdn_status sdn_capture_begin(sdn_exec* exec);
+/* After a failed op the capture is void: *graph is NULL and the status tells why. */
+SDN_API sdn_status sdn_capture_end(sdn_exec* exec, sdn_graph** graph);
+/* Queues the whole sequence on an exec of the same device (not necessarily the one that captured). */
+SDN_API sdn_status sdn_graph_launch(sdn_graph* graph, sdn_exec* exec);
+SDN_API sdn_status sdn_graph_destroy(sdn_graph* graph); /* NULL is fine; waits until it is not running */
 
 /* ---- weights ----------------------------------------------------------------------------------------------------------- */
 
@@ -158,9 +205,11 @@ enum {
 
 typedef struct sdn_weight_desc {
     int32_t kind;
-    int32_t storage;          /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
-    int32_t part_count;       /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
-    int32_t geglu;            /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
+    int32_t storage;    /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
+    int32_t part_count; /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
+    int32_t geglu;      /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
+    int32_t doubles;    /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
+    int32_t reserved;
     const sdn_tensor* parts;  /* host memory, dense; float32, float16, bfloat16 or float64 */
     const sdn_tensor* biases; /* [part_count] of [out_i], or NULL for none at all */
 } sdn_weight_desc;
@@ -250,7 +299,8 @@ SDN_API sdn_status sdn_timestep_embedding(sdn_exec* exec, const sdn_tensor* out,
 /* out = activation(x); out may be x. */
 SDN_API sdn_status sdn_activation(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, int32_t activation);
 
-/* out = sum coefficients[i] * inputs[i], summed in float64 and rounded once. 1..8 inputs of out's shape; out may be one of them. */
+/* out = sum coefficients[i] * inputs[i], summed in float64 and rounded once. 1..8 inputs of out's shape; out may be one of them. On a
+ * CUDA device each tensor may have a floating dtype of its own. */
 SDN_API sdn_status sdn_linear_combination(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* inputs, const double* coefficients,
                                           int32_t count);
 
@@ -262,7 +312,7 @@ SDN_API sdn_status sdn_clamp(sdn_exec* exec, const sdn_tensor* out, const sdn_te
 SDN_API sdn_status sdn_dynamic_threshold(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, float ratio, float max_value);
 
 /* diffusers' rescale_noise_cfg: per sample r = guided * std(cond)/std(guided) (unbiased), out = factor*r + (1-factor)*guided.
- * out may be guided. */
+ * out may be guided. On a CUDA device cond may be float16 or bfloat16 beside float32 guided. */
 SDN_API sdn_status sdn_rescale_guidance(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* guided, const sdn_tensor* cond,
                                         float factor);
 
@@ -270,11 +320,18 @@ SDN_API sdn_status sdn_rescale_guidance(sdn_exec* exec, const sdn_tensor* out, c
  * repeats. Float to float16/bfloat16 rounds to nearest even. */
 SDN_API sdn_status sdn_copy(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x);
 
-/* out = round(255 * clamp(x/2 + 1/2, 0, 1)), half to even. x float32, out uint8 of the same shape. */
+/* out = round(255 * clamp(x/2 + 1/2, 0, 1)), half to even. x an activation, out uint8 of the same shape. */
 SDN_API sdn_status sdn_image_to_uint8(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x);
 
 /* *finite = 1 when no element is NaN or infinite. In measure mode 1. */
 SDN_API sdn_status sdn_is_finite(sdn_exec* exec, const sdn_tensor* x, int32_t* finite);
+
+/* Standard normals as torch.randn draws them on a CUDA device: Philox4x32-10, Box-Muller, and the grid that PyTorch launches on a GPU
+ * with that many multiprocessors of that many resident threads (both 0: those of this device), which for large tensors decides which
+ * draw goes where. out float32, dense. offset: draws of the generator so far, a multiple of 4; *next_offset (may be NULL): after this one.
+ */
+SDN_API sdn_status sdn_philox_normal(sdn_exec* exec, const sdn_tensor* out, uint64_t seed, uint64_t offset, int32_t multiprocessors,
+                                     int32_t threads_per_multiprocessor, uint64_t* next_offset);
 
 #ifdef __cplusplus
 }
