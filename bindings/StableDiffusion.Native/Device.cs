@@ -13,12 +13,24 @@ public enum DeviceKind
 }
 
 /// <summary>What a device is and has. Bytes are those available under this process's limits (cgroup included).</summary>
-public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes);
+/// <param name="Kind">CPU or CUDA.</param>
+/// <param name="Index">Among those of its kind.</param>
+/// <param name="Name">Of the product.</param>
+/// <param name="InstructionSet">"portable", "avx2", "avx512"; CUDA: "sm_90".</param>
+/// <param name="Threads">CPU worker threads, the caller included.</param>
+/// <param name="TotalBytes">All memory.</param>
+/// <param name="FreeBytes">Memory available now.</param>
+/// <param name="Emulated">CUDA kernels that run on the CPU, for tests.</param>
+/// <param name="Multiprocessors">CUDA: their number.</param>
+/// <param name="ThreadsPerMultiprocessor">CUDA: the most that one holds at a time.</param>
+/// <param name="Lost">Whether a fault ended the device for this process.</param>
+public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes,
+    bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false);
 
 /// <summary>A processor or GPU. Thread-safe. Dispose after everything made from it; <see cref="Auto"/> needs no disposing.</summary>
 public sealed class Device : IDisposable
 {
-    private static readonly Lazy<Device> SharedAuto = new(() => new Device("cpu", 0, shared: true) { Reason = AutoReason() });
+    private static readonly Lazy<Device> SharedAuto = new(() => OpenBest(0, shared: true));
     private readonly bool _shared;
 
     private unsafe Device(string name, int threads, bool shared)
@@ -36,7 +48,8 @@ public sealed class Device : IDisposable
     /// <summary>The best device of this machine, opened once per process: a GPU where there is one, else the processor. <see cref="Reason"/> says why.</summary>
     public static Device Auto => SharedAuto.Value;
 
-    /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cuda</c>, <c>cuda:1</c> or <c>auto</c>.</summary>
+    /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cuda</c>, <c>cuda:1</c>,
+    /// <c>cuda:emulated</c> (the CUDA kernels on the CPU, in builds for tests) or <c>auto</c>.</summary>
     /// <param name="name">The device's name.</param>
     /// <param name="threads">CPU worker threads, the caller included; 0 = one per available core.</param>
     /// <exception cref="DeviceNotFoundException">No such device, or a name that is none of the above; the text says why.</exception>
@@ -45,7 +58,7 @@ public sealed class Device : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
-        return name == "auto" ? new Device("cpu", threads, shared: false) { Reason = AutoReason() } : new Device(name, threads, shared: false);
+        return name == "auto" ? OpenBest(threads, shared: false) : new Device(name, threads, shared: false);
     }
 
     /// <summary>Number of devices of a kind, and the reason when there are none.</summary>
@@ -75,9 +88,26 @@ public sealed class Device : IDisposable
         {
             NativeDeviceInfo info;
             Interop.sdn_device_get_info(Handle, &info).ThrowIfFailed();
-            return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes);
+            return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes,
+                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0);
         }
     }
+
+    /// <summary>The CUcontext (the device's primary one) for CUDA code of your own; 0 on other devices. See docs/interop.md.</summary>
+    public unsafe nint NativeContext
+    {
+        get
+        {
+            nint context;
+            Interop.sdn_device_get_context(Handle, &context).ThrowIfFailed();
+            return context;
+        }
+    }
+
+    /// <summary>
+    /// The type of activations beside weights of that storage: on a CUDA device the same, on a CPU float32, whatever the weights are kept in.
+    /// </summary>
+    public DType ActivationDType(DType weights) => Kind == DeviceKind.Cuda ? weights : DType.Float32;
 
     /// <summary>Measures the float32 multiply-add peak over all threads, in GFLOP/s, in about <paramref name="seconds"/>.</summary>
     public unsafe double MeasurePeakGflops(double seconds = 0.2)
@@ -101,8 +131,23 @@ public sealed class Device : IDisposable
     /// <inheritdoc />
     public override string ToString() => Spec;
 
-    private static string AutoReason() =>
-        Count(DeviceKind.Cuda) is (0, var reason) ? $"cpu, because there is no CUDA device: {reason}" : "cpu, because this build has no CUDA kernels";
+    /// <summary>The first CUDA device where there is one that opens, else the processor.</summary>
+    private static Device OpenBest(int threads, bool shared)
+    {
+        (int count, string? reason) = Count(DeviceKind.Cuda);
+        if (count == 0)
+        {
+            return new Device("cpu", threads, shared) { Reason = $"cpu, because there is no CUDA device: {reason}" };
+        }
+        try
+        {
+            return new Device("cuda:0", threads, shared) { Reason = $"cuda:0, the first of {count} CUDA device(s)" };
+        }
+        catch (NativeException unusable)
+        {
+            return new Device("cpu", threads, shared) { Reason = $"cpu, because cuda:0 cannot be used: {unusable.Message}" };
+        }
+    }
 
     private static string Text(ReadOnlySpan<byte> utf8)
     {

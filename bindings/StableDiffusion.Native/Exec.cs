@@ -123,6 +123,56 @@ public sealed class Exec : IDisposable
         }
     }
 
+    /// <summary>Waits until all ops called so far are done. On a CPU device they are.</summary>
+    /// <exception cref="DeviceFaultException">One of them failed on the device.</exception>
+    public void Synchronize() => Interop.sdn_exec_synchronize(Handle).ThrowIfFailed(Cancellation);
+
+    /// <summary>The CUstream that ops are queued on, for kernels of your own; 0 on other devices. See docs/interop.md.</summary>
+    public unsafe nint NativeStream
+    {
+        get
+        {
+            nint stream;
+            Interop.sdn_exec_get_stream(Handle, &stream).ThrowIfFailed();
+            return stream;
+        }
+    }
+
+    /// <summary>The kernels that the last op ran, such as "sm80_gemm_128x160x32_split4"; empty where they have no names.</summary>
+    public unsafe string LastKernels => Marshal.PtrToStringUTF8((nint)Interop.sdn_exec_last_kernels(Handle)) ?? "";
+
+    /// <summary>
+    /// From here to <see cref="EndCapture"/> ops are recorded, not run. Run the same ops once before; nothing between may wait for the device
+    /// or move data to or from the host. CUDA devices only.
+    /// </summary>
+    /// <exception cref="NotSupportedException">Not a CUDA device.</exception>
+    public void BeginCapture() => Interop.sdn_capture_begin(Handle).ThrowIfFailed(Cancellation);
+
+    /// <summary>Ends the capture.</summary>
+    /// <returns>What was recorded. It works in this exec's arena, which must be left alone while it is in use.</returns>
+    public unsafe Graph EndCapture()
+    {
+        nint graph;
+        Interop.sdn_capture_end(Handle, &graph).ThrowIfFailed(Cancellation);
+        return new Graph(new GraphHandle(graph, Handle));
+    }
+
+    /// <summary>Records the ops that <paramref name="ops"/> calls. When it throws, the capture is ended and void.</summary>
+    public Graph Capture(Action ops)
+    {
+        BeginCapture();
+        try
+        {
+            ops();
+        }
+        catch
+        {
+            AbandonCapture();
+            throw;
+        }
+        return EndCapture();
+    }
+
     /// <summary>Frees everything in the arena, zeroes the counters and takes back a cancellation.</summary>
     public void Reset() => Interop.sdn_exec_reset(Handle).ThrowIfFailed();
 
@@ -141,6 +191,15 @@ public sealed class Exec : IDisposable
     {
         status.ThrowIfFailed(Cancellation);
         OpCompleted?.Invoke(this);
+    }
+
+    private unsafe void AbandonCapture()
+    {
+        nint graph;
+        if (Interop.sdn_capture_end(Handle, &graph) == Status.Ok)
+        {
+            new GraphHandle(graph, Handle).Dispose();
+        }
     }
 
     private void Cancel()

@@ -62,6 +62,17 @@ internal sealed class ExecHandle(nint handle, DeviceHandle device) : NativeHandl
     protected override Status Release(nint native) => Interop.sdn_exec_destroy(native);
 }
 
+internal sealed class EventHandle(nint handle, DeviceHandle device) : NativeHandle(handle, device)
+{
+    protected override Status Release(nint native) => Interop.sdn_event_destroy(native);
+}
+
+/// <summary>Its parent is the exec that captured it: the graph works in that exec's arena.</summary>
+internal sealed class GraphHandle(nint handle, ExecHandle exec) : NativeHandle(handle, exec)
+{
+    protected override Status Release(nint native) => Interop.sdn_graph_destroy(native);
+}
+
 internal sealed class WeightHandle(nint handle, DeviceHandle device) : NativeHandle(handle, device)
 {
     protected override Status Release(nint native) => Interop.sdn_weight_destroy(native);

@@ -20,4 +20,5 @@ internal static unsafe partial class Interop
     [LibraryImport(Library)] internal static partial Status sdn_copy(ExecHandle exec, NativeTensor* output, NativeTensor* x);
     [LibraryImport(Library)] internal static partial Status sdn_image_to_uint8(ExecHandle exec, NativeTensor* output, NativeTensor* x);
     [LibraryImport(Library)] internal static partial Status sdn_is_finite(ExecHandle exec, NativeTensor* x, int* finite);
+    [LibraryImport(Library)] internal static partial Status sdn_philox_normal(ExecHandle exec, NativeTensor* output, ulong seed, ulong offset, int multiprocessors, int threadsPerMultiprocessor, ulong* nextOffset);
 }

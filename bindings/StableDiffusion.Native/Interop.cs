@@ -7,7 +7,7 @@ namespace StableDiffusion.Native;
 internal static partial class Interop
 {
     internal const string Library = "sdn";
-    internal const int AbiVersion = 1;
+    internal const int AbiVersion = 2;
 
     static Interop() => NativeLibrary.SetDllImportResolver(typeof(Interop).Assembly, static (name, _, _) =>
         name == Library ? NativeLibraryLocator.Load() : 0);
@@ -67,16 +67,17 @@ internal struct Bytes32
 [StructLayout(LayoutKind.Sequential)]
 internal struct NativeDeviceInfo
 {
-    public int Kind, Index, Threads, Reserved;
+    public int Kind, Index, Threads, Emulated;
     public long TotalBytes, FreeBytes;
     public Bytes128 Name;
     public Bytes32 InstructionSet;
+    public int Multiprocessors, ThreadsPerMultiprocessor, Lost, Reserved;
 }
 
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct NativeWeightDesc
 {
-    public int Kind, Storage, PartCount, Geglu;
+    public int Kind, Storage, PartCount, Geglu, Doubles, Reserved;
     public NativeTensor* Parts;
     public NativeTensor* Biases;
 }

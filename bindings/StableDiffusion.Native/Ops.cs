@@ -45,7 +45,7 @@ public static unsafe class Ops
         long height = upsampleTo.Height > 0 ? upsampleTo.Height : x[1], width = upsampleTo.Width > 0 ? upsampleTo.Width : x[2];
         long outHeight = (height + padding.Top + padding.Bottom - kernel.Height) / stride + 1;
         long outWidth = (width + padding.Left + padding.Right - kernel.Width) / stride + 1;
-        Tensor output = exec.Alloc(DType.Float32, x[0], outHeight, outWidth, weight.Rows);
+        Tensor output = exec.Alloc(x.DType, x[0], outHeight, outWidth, weight.Rows);
         NativeTensor o = output.Native, i = x.Native, c = channelAdd.Native, r = residual.Native;
         var p = new Conv2dParams
         {
@@ -64,7 +64,7 @@ public static unsafe class Ops
     /// <summary><c>activation([x | x2] W^T + bias) + residual</c> over the last dimension: <c>[...,K]</c> to <c>[...,N]</c> (GEGLU: <c>N/2</c>).</summary>
     public static Tensor Linear(this Exec exec, Tensor x, Weight weight, Tensor x2 = default, Tensor residual = default, Activation activation = Activation.None)
     {
-        Tensor output = exec.Alloc(DType.Float32, WithLast(x, activation == Activation.Geglu ? weight.Rows / 2 : weight.Rows));
+        Tensor output = exec.Alloc(x.DType, WithLast(x, activation == Activation.Geglu ? weight.Rows / 2 : weight.Rows));
         NativeTensor o = output.Native, i = x.Native, j = x2.Native, r = residual.Native;
         exec.Check(Interop.sdn_linear(exec.Handle, &o, &i, OrNull(&j), weight.Handle, OrNull(&r), (int)activation));
         return output;
@@ -73,7 +73,7 @@ public static unsafe class Ops
     /// <summary><c>softmax(scale q k^T) v</c> per head. q <c>[B,Sq,H*D]</c>, k and v <c>[B,Sk,H*D]</c>, rows of any stride; scale defaults to 1/sqrt(D).</summary>
     public static Tensor Attention(this Exec exec, Tensor q, Tensor k, Tensor v, int heads, bool causal = false, float? scale = null)
     {
-        Tensor output = exec.Alloc(DType.Float32, q.Shape);
+        Tensor output = exec.Alloc(q.DType, q.Shape);
         NativeTensor o = output.Native, nq = q.Native, nk = k.Native, nv = v.Native;
         var p = new AttentionParams { Heads = heads, Causal = causal ? 1 : 0, Scale = scale ?? (float)(1.0 / Math.Sqrt((double)q[-1] / heads)) };
         exec.Check(Interop.sdn_attention(exec.Handle, &o, &nq, &nk, &nv, &p));
@@ -83,7 +83,7 @@ public static unsafe class Ops
     /// <summary>Group norm of <c>[x | x2]</c>, channels last, with an optional SiLU.</summary>
     public static Tensor GroupNorm(this Exec exec, Tensor x, Weight weight, int groups, float eps, Tensor x2 = default, Activation activation = Activation.None)
     {
-        Tensor output = exec.Alloc(DType.Float32, WithLast(x, weight.Rows));
+        Tensor output = exec.Alloc(x.DType, WithLast(x, weight.Rows));
         NativeTensor o = output.Native, i = x.Native, j = x2.Native;
         exec.Check(Interop.sdn_group_norm(exec.Handle, &o, &i, OrNull(&j), weight.Handle, groups, eps, (int)activation));
         return output;
@@ -92,16 +92,16 @@ public static unsafe class Ops
     /// <summary>Layer norm over the last dimension.</summary>
     public static Tensor LayerNorm(this Exec exec, Tensor x, Weight weight, float eps)
     {
-        Tensor output = exec.Alloc(DType.Float32, x.Shape);
+        Tensor output = exec.Alloc(x.DType, x.Shape);
         NativeTensor o = output.Native, i = x.Native;
         exec.Check(Interop.sdn_layer_norm(exec.Handle, &o, &i, weight.Handle, eps));
         return output;
     }
 
-    /// <summary><c>token[ids] + position</c>: ids int32 <c>[B,T]</c> to <c>[B,T,C]</c>; position may be null.</summary>
-    public static Tensor Embedding(this Exec exec, Tensor ids, Weight token, Weight? position = null)
+    /// <summary><c>token[ids] + position</c>: ids int32 <c>[B,T]</c> to <c>[B,T,C]</c> of that dtype; position may be null.</summary>
+    public static Tensor Embedding(this Exec exec, Tensor ids, Weight token, Weight? position = null, DType dtype = DType.Float32)
     {
-        Tensor output = exec.Alloc(DType.Float32, ids[0], ids[1], token.Columns);
+        Tensor output = exec.Alloc(dtype, ids[0], ids[1], token.Columns);
         NativeTensor o = output.Native, i = ids.Native;
         exec.Check(Interop.sdn_embedding(exec.Handle, &o, &i, token.Handle, position?.Handle.DangerousGetHandle() ?? 0));
         GC.KeepAlive(position);
@@ -117,10 +117,11 @@ public static unsafe class Ops
         return output;
     }
 
-    /// <summary>Sinusoidal embedding of timesteps <c>[N]</c> (float32): <c>[N,dim]</c>, as diffusers' get_timestep_embedding.</summary>
-    public static Tensor TimestepEmbedding(this Exec exec, Tensor timesteps, long dim, bool flipSinToCos, float downscaleFreqShift, float maxPeriod = 10000)
+    /// <summary>Sinusoidal embedding of timesteps <c>[N]</c> (float32): <c>[N,dim]</c>, as diffusers' get_timestep_embedding; computed in float32, stored as that dtype.</summary>
+    public static Tensor TimestepEmbedding(this Exec exec, Tensor timesteps, long dim, bool flipSinToCos, float downscaleFreqShift, float maxPeriod = 10000,
+        DType dtype = DType.Float32)
     {
-        Tensor output = exec.Alloc(DType.Float32, timesteps[0], dim);
+        Tensor output = exec.Alloc(dtype, timesteps[0], dim);
         NativeTensor o = output.Native, i = timesteps.Native;
         var p = new TimestepParams { FlipSinToCos = flipSinToCos ? 1 : 0, DownscaleFreqShift = downscaleFreqShift, MaxPeriod = maxPeriod };
         exec.Check(Interop.sdn_timestep_embedding(exec.Handle, &o, &i, &p));
@@ -130,13 +131,16 @@ public static unsafe class Ops
     /// <summary>The activation of each element.</summary>
     public static Tensor Activate(this Exec exec, Tensor x, Activation activation)
     {
-        Tensor output = exec.Alloc(DType.Float32, x.Shape);
+        Tensor output = exec.Alloc(x.DType, x.Shape);
         NativeTensor o = output.Native, i = x.Native;
         exec.Check(Interop.sdn_activation(exec.Handle, &o, &i, (int)activation));
         return output;
     }
 
-    /// <summary><c>sum coefficients[i] * inputs[i]</c> into <paramref name="output"/>, which may be one of the 1 to 8 inputs.</summary>
+    /// <summary>
+    /// <c>sum coefficients[i] * inputs[i]</c> into <paramref name="output"/>, which may be one of the 1 to 8 inputs. On a CUDA device each tensor
+    /// may have a floating dtype of its own.
+    /// </summary>
     public static void LinearCombination(this Exec exec, Tensor output, ReadOnlySpan<Tensor> inputs, ReadOnlySpan<double> coefficients)
     {
         if (inputs.Length != coefficients.Length)
@@ -169,7 +173,7 @@ public static unsafe class Ops
         exec.Check(Interop.sdn_dynamic_threshold(exec.Handle, &o, &i, ratio, maxValue));
     }
 
-    /// <summary>diffusers' rescale_noise_cfg; output may be guided.</summary>
+    /// <summary>diffusers' rescale_noise_cfg; output may be guided. On a CUDA device the conditional one may be in half precision.</summary>
     public static void RescaleGuidance(this Exec exec, Tensor output, Tensor guided, Tensor conditional, float factor)
     {
         NativeTensor o = output.Native, g = guided.Native, c = conditional.Native;
@@ -207,6 +211,25 @@ public static unsafe class Ops
         int finite;
         exec.Check(Interop.sdn_is_finite(exec.Handle, &i, &finite));
         return finite != 0;
+    }
+
+    /// <summary>
+    /// Fills a float32 tensor with standard normals as <c>torch.randn</c> draws them on a GPU with that many multiprocessors of that many
+    /// threads (0: those of this device), which for large tensors decides which draw goes where.
+    /// </summary>
+    /// <param name="exec">Where it runs.</param>
+    /// <param name="output">Dense float32.</param>
+    /// <param name="seed">Of the generator.</param>
+    /// <param name="offset">What the generator has drawn so far, a multiple of 4.</param>
+    /// <param name="multiprocessors">Of the GPU whose draws are wanted.</param>
+    /// <param name="threadsPerMultiprocessor">Of the GPU whose draws are wanted.</param>
+    /// <returns>The offset after this draw.</returns>
+    public static ulong PhiloxNormal(this Exec exec, Tensor output, ulong seed, ulong offset, int multiprocessors = 0, int threadsPerMultiprocessor = 0)
+    {
+        NativeTensor o = output.Native;
+        ulong next;
+        exec.Check(Interop.sdn_philox_normal(exec.Handle, &o, seed, offset, multiprocessors, threadsPerMultiprocessor, &next));
+        return next;
     }
 
     private static NativeTensor* OrNull(NativeTensor* tensor) => tensor->Rank == 0 ? null : tensor;

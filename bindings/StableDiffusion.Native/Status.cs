@@ -15,20 +15,26 @@ internal enum Status
 }
 
 /// <summary>A failure inside the native library; its text is the library's own.</summary>
-public class NativeException(string message) : Exception(message);
+public class NativeException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>The requested device does not exist here; the text says why and what does.</summary>
 public sealed class DeviceNotFoundException(string message) : NativeException(message);
 
+/// <summary>
+/// The device reported a fault, which may have happened in earlier work: a CUDA device works behind the calls. A fault that ends the device
+/// for this process shows in <see cref="DeviceInfo.Lost"/>; the process and its other devices go on.
+/// </summary>
+public sealed class DeviceFaultException(string message, Exception? inner = null) : NativeException(message, inner);
+
 /// <summary>A tensor or arena does not fit in the device's memory; the text names needed and available bytes.</summary>
-public sealed class OutOfDeviceMemoryException : NativeException
+public class OutOfDeviceMemoryException : NativeException
 {
     /// <summary>An out-of-memory failure reported by the native library.</summary>
     public OutOfDeviceMemoryException(string message) : base(message) { }
 
-    /// <summary>A plan that does not fit, noticed before any work.</summary>
-    public OutOfDeviceMemoryException(string what, long neededBytes, long freeBytes, string advice)
-        : base($"{what} needs {neededBytes / 1048576.0:N0} MB but only {freeBytes / 1048576.0:N0} MB are free. {advice}") =>
+    /// <summary>What does not fit, in bytes.</summary>
+    public OutOfDeviceMemoryException(string what, long neededBytes, long freeBytes, string advice, Exception? inner = null)
+        : base($"{what} needs {neededBytes / 1048576.0:N0} MB but only {freeBytes / 1048576.0:N0} MB are free. {advice}", inner) =>
         (NeededBytes, FreeBytes) = (neededBytes, freeBytes);
 
     /// <summary>Bytes needed, or 0 when only the text knows.</summary>
@@ -56,6 +62,7 @@ internal static class StatusExtensions
         Status.Unsupported => new NotSupportedException(text),
         Status.NoDevice => new DeviceNotFoundException(text),
         Status.Cancelled => new OperationCanceledException(text, cancellation),
+        Status.Device => new DeviceFaultException(text),
         _ => new NativeException(text),
     };
 }

@@ -41,9 +41,11 @@ public sealed class Weight : IDisposable
     /// <param name="parts">The parts; only a matrix may have more than one.</param>
     /// <param name="biases">One per part, or none. A norm's shift is its bias.</param>
     /// <param name="geglu">Two parts, values and gates, for <see cref="Activation.Geglu"/>.</param>
+    /// <param name="doubles">A 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it.</param>
     /// <exception cref="ArgumentException">Shapes or dtypes that do not fit the kind.</exception>
     /// <exception cref="OutOfDeviceMemoryException">It does not fit.</exception>
-    public static unsafe Weight Create(Device device, WeightKind kind, DType storage, ReadOnlySpan<HostView> parts, ReadOnlySpan<HostView> biases = default, bool geglu = false)
+    public static unsafe Weight Create(Device device, WeightKind kind, DType storage, ReadOnlySpan<HostView> parts, ReadOnlySpan<HostView> biases = default,
+        bool geglu = false, bool doubles = false)
     {
         if (biases.Length != 0 && biases.Length != parts.Length)
         {
@@ -63,6 +65,7 @@ public sealed class Weight : IDisposable
                     Storage = (int)storage,
                     PartCount = parts.Length,
                     Geglu = geglu ? 1 : 0,
+                    Doubles = doubles ? 1 : 0,
                     Parts = p,
                     Biases = b,
                 };
