@@ -23,4 +23,8 @@ void embedding(Exec& exec, const sdn_tensor& out, const sdn_tensor& ids, const E
 void gather_rows(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor& rows);
 void timestep_embedding(Exec& exec, const sdn_tensor& out, const sdn_tensor& timesteps, const sdn_timestep_params& params);
 
+// Both numbers of the GPU must be given: at least 1 multiprocessor of at least 256 threads. offset: a multiple of 4.
+void philox_normal(Exec& exec, const sdn_tensor& out, uint64_t seed, uint64_t offset, int32_t multiprocessors,
+                   int32_t threads_per_multiprocessor);
+
 }  // namespace sdn::cpu
