@@ -137,6 +137,22 @@ void require_dtype(const sdn_tensor& tensor, const char* name, int32_t dtype) {
     if (tensor.dtype != dtype) fail(SDN_ERROR_SHAPE, "%s is %s, must be %s", name, dtype_name(tensor.dtype), dtype_name(dtype));
 }
 
+const sdn_tensor& require_activation(const Exec& exec, const sdn_tensor* tensor, const char* name) {
+    const sdn_tensor& t = require_dense(tensor, name);
+    require_activation_dtype(exec, t, name);
+    return t;
+}
+
+void require_activation_dtype(const Exec& exec, const sdn_tensor& tensor, const char* name) {
+    if (exec.device().computes_in(tensor.dtype)) return;
+    fail(SDN_ERROR_SHAPE, "%s is %s, must be %s", name, dtype_name(tensor.dtype),
+         exec.device().computes_in(SDN_FLOAT16) ? "float32, float16 or bfloat16" : "float32");
+}
+
+const sdn_tensor& require_activation_like(const sdn_tensor* tensor, const char* name, const sdn_tensor& other) {
+    return require_dense(tensor, name, other.dtype);
+}
+
 void require_rank(const sdn_tensor& tensor, const char* name, int lowest, int highest) {
     if (tensor.rank >= lowest && tensor.rank <= highest) return;
     if (lowest == highest) fail(SDN_ERROR_SHAPE, "%s is %s, must have rank %d", name, shape_text(tensor).c_str(), lowest);
@@ -187,12 +203,12 @@ void require_finite(double value, const char* name) {
 }
 
 const Weight& require_weight(const Exec& exec, const sdn_weight* weight, const char* name, std::initializer_list<int> kinds) {
-    const Weight& w = require(weight, name);
+    const Weight& w = *require(weight, name).weight;
     if (std::find(kinds.begin(), kinds.end(), w.kind()) == kinds.end())
         fail(SDN_ERROR_INVALID_ARGUMENT, "%s is a %s weight, must be a %s weight", name, kind_name(w.kind()), kind_name(*kinds.begin()));
-    if (&w.device().kernels() != &exec.device().kernels())
-        fail(SDN_ERROR_INVALID_ARGUMENT, "%s was made for cpu:%s, but the exec's device is cpu:%s", name, w.device().kernels().name,
-             exec.device().kernels().name);
+    if (!exec.device().shares_weights_with(w.device()))
+        fail(SDN_ERROR_INVALID_ARGUMENT, "%s was made for %s, but the exec's device is %s", name, w.device().name().c_str(),
+             exec.device().name().c_str());
     return w;
 }
 

@@ -34,6 +34,11 @@ const sdn_tensor& require_dense(const sdn_tensor* tensor, const char* name);
 // The same, dense, and of this dtype.
 const sdn_tensor& require_dense(const sdn_tensor* tensor, const char* name, int32_t dtype);
 void require_dtype(const sdn_tensor& tensor, const char* name, int32_t dtype);
+// The same, dense, and of a dtype that the exec's device computes in.
+const sdn_tensor& require_activation(const Exec& exec, const sdn_tensor* tensor, const char* name);
+void require_activation_dtype(const Exec& exec, const sdn_tensor& tensor, const char* name);
+// The same, dense, and of the other tensor's dtype.
+const sdn_tensor& require_activation_like(const sdn_tensor* tensor, const char* name, const sdn_tensor& other);
 void require_rank(const sdn_tensor& tensor, const char* name, int lowest, int highest);
 // `given` says where the expected shape comes from: "x, weight and params give".
 void require_shape(const sdn_tensor& tensor, const char* name, std::initializer_list<int64_t> shape, const char* given);
@@ -50,15 +55,20 @@ void require_finite(double value, const char* name);
 // A weight of one of these kinds that was packed for the exec's device.
 const Weight& require_weight(const Exec& exec, const sdn_weight* weight, const char* name, std::initializer_list<int> kinds);
 
-// One op: exec, cancellation, statistics; scratch is given back whatever happens. body(exec) checks, counts its flops, then computes.
+// One op: exec, cancellation, statistics; scratch is given back whatever happens. body(exec) checks, counts its flops, then computes. A
+// fault of the device names the op and the shape of out.
 template <class Body>
-sdn_status run_op(const char* name, sdn_exec* exec, Body&& body) noexcept {
+sdn_status run_op(const char* name, sdn_exec* exec, const sdn_tensor* out, Body&& body) noexcept {
     return guard(name, [&] {
         Exec& e = require(exec, "exec");
         e.begin_op();
         try {
             body(e);
             e.end_op();
+        } catch (const Error& error) {
+            e.abandon_op();
+            if (error.status() != SDN_ERROR_DEVICE || out == nullptr) throw;
+            throw Error(error.status(), "with out " + shape_text(*out) + ": " + error.what());
         } catch (...) {
             e.abandon_op();
             throw;

@@ -4,6 +4,7 @@
 
 #include "api/check.h"
 #include "core/device.h"
+#include "cuda/device.h"
 
 using namespace sdn;
 using namespace sdn::api;
@@ -14,8 +15,9 @@ sdn_status sdn_device_count(int32_t kind, int32_t* count) {
     return guard("sdn_device_count", [&] {
         int32_t& result = require(count, "count");
         if (kind != SDN_DEVICE_CPU && kind != SDN_DEVICE_CUDA) fail(SDN_ERROR_INVALID_ARGUMENT, "unknown device kind %d", kind);
-        result = kind == SDN_DEVICE_CPU ? 1 : 0;
-        if (result == 0) set_last_error("sdn_device_count", cuda_absence());
+        std::string absence;
+        result = kind == SDN_DEVICE_CPU ? 1 : cuda::device_count(absence);
+        if (result == 0) set_last_error("sdn_device_count", absence.c_str());
     });
 }
 
@@ -35,6 +37,15 @@ sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info* info) 
     return guard("sdn_device_get_info", [&] {
         const sdn_device& d = require(device, "device");
         require(info, "info") = d.device->info();
+    });
+}
+
+sdn_status sdn_device_get_context(const sdn_device* device, void** context) {
+    return guard("sdn_device_get_context", [&] {
+        const sdn_device& d = require(device, "device");
+        void*& result = require(context, "context");
+        result = nullptr;
+        result = d.device->context();
     });
 }
 

@@ -1,6 +1,4 @@
 // Execs, their arena, uploads and downloads.
-#include <cstring>
-
 #include "api/check.h"
 
 using namespace sdn;
@@ -8,13 +6,14 @@ using namespace sdn::api;
 
 namespace {
 
-// Shared by upload and download: on a CPU device both are one copy.
-void transfer(const Exec& exec, void* to, const void* from, int64_t bytes) {
+// What upload and download check; false where there is nothing to copy.
+bool check_transfer(const Exec& exec, const void* to, const void* from, int64_t bytes) {
     if (bytes < 0) fail(SDN_ERROR_INVALID_ARGUMENT, "bytes is %lld", static_cast<LongLong>(bytes));
-    if (bytes == 0) return;
-    require(static_cast<char*>(to), "the destination");
+    if (bytes == 0) return false;
+    require(static_cast<const char*>(to), "the destination");
     require(static_cast<const char*>(from), "the source");
-    if (!exec.measuring()) std::memmove(to, from, static_cast<size_t>(bytes));
+    if (exec.capturing()) fail(SDN_ERROR_INVALID_ARGUMENT, "a graph cannot hold a copy to or from the host: make it before the capture");
+    return !exec.measuring();
 }
 
 }  // namespace
@@ -64,11 +63,37 @@ sdn_status sdn_exec_cancel(sdn_exec* exec) {
 }
 
 sdn_status sdn_upload(sdn_exec* exec, void* device_data, const void* host_data, int64_t bytes) {
-    return guard("sdn_upload", [&] { transfer(require(exec, "exec"), device_data, host_data, bytes); });
+    return guard("sdn_upload", [&] {
+        Exec& e = require(exec, "exec");
+        if (check_transfer(e, device_data, host_data, bytes)) e.stream().upload(device_data, host_data, bytes);
+    });
 }
 
 sdn_status sdn_download(sdn_exec* exec, void* host_data, const void* device_data, int64_t bytes) {
-    return guard("sdn_download", [&] { transfer(require(exec, "exec"), host_data, device_data, bytes); });
+    return guard("sdn_download", [&] {
+        Exec& e = require(exec, "exec");
+        if (check_transfer(e, host_data, device_data, bytes)) e.stream().download(host_data, device_data, bytes);
+    });
+}
+
+sdn_status sdn_exec_synchronize(sdn_exec* exec) {
+    return guard("sdn_exec_synchronize", [&] {
+        Exec& e = require(exec, "exec");
+        if (e.capturing()) fail(SDN_ERROR_INVALID_ARGUMENT, "the exec is capturing: end the capture first");
+        e.stream().synchronize();
+    });
+}
+
+sdn_status sdn_exec_get_stream(const sdn_exec* exec, void** stream) {
+    return guard("sdn_exec_get_stream", [&] {
+        void*& result = require(stream, "stream");
+        result = nullptr;
+        result = require(exec, "exec").stream().native();
+    });
+}
+
+const char* sdn_exec_last_kernels(const sdn_exec* exec) {
+    return exec != nullptr ? exec->stream().kernels() : "";
 }
 
 }  // extern "C"

@@ -28,15 +28,15 @@ void check_conv_params(const sdn_conv2d_params& p) {
              kLargestImage);
 }
 
-// The optional tensor if it is there, checked to be dense float32 and apart from out.
+// The optional tensor if it is there, checked to be dense, of out's dtype and apart from out.
 const sdn_tensor* optional_input(const sdn_tensor* tensor, const char* name, const sdn_tensor& out) {
     if (tensor == nullptr) return nullptr;
-    require_apart(out, require_dense(tensor, name, SDN_FLOAT32), name);
+    require_apart(out, require_activation_like(tensor, name, out), name);
     return tensor;
 }
 
-void check_attention_tensor(const sdn_tensor& t, const char* name) {
-    require_dtype(t, name, SDN_FLOAT32);
+void check_attention_tensor(const sdn_tensor& t, const char* name, int32_t dtype) {
+    require_dtype(t, name, dtype);
     require_rank(t, name, 3, 3);
     if (t.stride[2] != 1 && t.shape[2] != 1)
         fail(SDN_ERROR_SHAPE, "%s %s has stride %lld in its last dimension, must be 1", name, shape_text(t).c_str(),
@@ -49,46 +49,44 @@ extern "C" {
 
 sdn_status sdn_conv2d(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_weight* weight, const sdn_tensor* channel_add,
                       const sdn_tensor* residual, const sdn_conv2d_params* params) {
-    return run_op("sdn_conv2d", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
-        const sdn_tensor& in = require_dense(x, "x", SDN_FLOAT32);
+    return run_op("sdn_conv2d", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& in = require_activation_like(x, "x", o);
         const Weight& w = require_weight(e, weight, "weight", {SDN_WEIGHT_CONV2D, SDN_WEIGHT_MATRIX});
         const sdn_conv2d_params& p = require(params, "params");
-        const cpu::PackedMatrix& m = w.matrix();
         check_conv_params(p);
         require_rank(in, "x", 4, 4);
-        if (m.geglu) fail(SDN_ERROR_INVALID_ARGUMENT, "weight is a geglu weight: use it with sdn_linear");
-        const int64_t channels = m.columns / (int64_t{m.kernel_height} * m.kernel_width);
+        if (w.geglu()) fail(SDN_ERROR_INVALID_ARGUMENT, "weight is a geglu weight: use it with sdn_linear");
+        const int64_t channels = w.info().columns / (int64_t{w.kernel_height()} * w.kernel_width());
         if (in.shape[3] != channels)
             fail(SDN_ERROR_SHAPE, "x is %s but weight takes %lld channels", shape_text(in).c_str(), static_cast<LongLong>(channels));
         const int64_t height = p.upsample_height > 0 ? p.upsample_height : in.shape[1];
         const int64_t width = p.upsample_width > 0 ? p.upsample_width : in.shape[2];
-        const int64_t out_height = conv_output(height, p.pad_top, p.pad_bottom, m.kernel_height, p.stride, "high");
-        const int64_t out_width = conv_output(width, p.pad_left, p.pad_right, m.kernel_width, p.stride, "wide");
-        require_shape(o, "out", {in.shape[0], out_height, out_width, m.rows}, "x, weight and params give");
+        const int64_t out_height = conv_output(height, p.pad_top, p.pad_bottom, w.kernel_height(), p.stride, "high");
+        const int64_t out_width = conv_output(width, p.pad_left, p.pad_right, w.kernel_width(), p.stride, "wide");
+        require_shape(o, "out", {in.shape[0], out_height, out_width, w.info().rows}, "x, weight and params give");
         require_apart(o, in, "x");
         if (optional_input(channel_add, "channel_add", o) != nullptr)
-            require_shape(*channel_add, "channel_add", {in.shape[0], m.rows}, "x and weight give");
+            require_shape(*channel_add, "channel_add", {in.shape[0], w.info().rows}, "x and weight give");
         if (optional_input(residual, "residual", o) != nullptr) require_same_shape(*residual, "residual", o, "out");
-        e.count_flops(2 * element_count(o) * m.columns);
-        e.device().kernels().conv2d(e, o, in, m, channel_add, residual, p);
+        e.count_flops(2 * element_count(o) * w.info().columns);
+        e.device().conv2d(e, o, in, w, channel_add, residual, p);
     });
 }
 
 sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* x2, const sdn_weight* weight,
                       const sdn_tensor* residual, int32_t activation) {
-    return run_op("sdn_linear", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
-        const sdn_tensor& in = require_dense(x, "x", SDN_FLOAT32);
+    return run_op("sdn_linear", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& in = require_activation_like(x, "x", o);
         const Weight& w = require_weight(e, weight, "weight", {SDN_WEIGHT_MATRIX, SDN_WEIGHT_CONV2D});
-        const cpu::PackedMatrix& m = w.matrix();
         if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_GEGLU)
             fail(SDN_ERROR_INVALID_ARGUMENT, "unknown activation %d", activation);
-        if (m.kernel_height != 1 || m.kernel_width != 1)
-            fail(SDN_ERROR_SHAPE, "weight has a %dx%d kernel: use it with sdn_conv2d", m.kernel_height, m.kernel_width);
-        if (m.geglu != (activation == SDN_ACTIVATION_GEGLU))
+        if (w.kernel_height() != 1 || w.kernel_width() != 1)
+            fail(SDN_ERROR_SHAPE, "weight has a %dx%d kernel: use it with sdn_conv2d", w.kernel_height(), w.kernel_width());
+        if (w.geglu() != (activation == SDN_ACTIVATION_GEGLU))
             fail(SDN_ERROR_INVALID_ARGUMENT,
-                 m.geglu ? "a geglu weight needs SDN_ACTIVATION_GEGLU" : "SDN_ACTIVATION_GEGLU needs a geglu weight");
+                 w.geglu() ? "a geglu weight needs SDN_ACTIVATION_GEGLU" : "SDN_ACTIVATION_GEGLU needs a geglu weight");
         require_apart(o, in, "x");
         int64_t columns = last_dimension(in);
         if (optional_input(x2, "x2", o) != nullptr) {
@@ -96,33 +94,34 @@ sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x
                 fail(SDN_ERROR_SHAPE, "x is %s but x2 is %s: their rows differ", shape_text(in).c_str(), shape_text(*x2).c_str());
             columns += last_dimension(*x2);
         }
-        if (columns != m.columns)
+        if (columns != w.info().columns)
             fail(SDN_ERROR_SHAPE, "x%s %s%s%s but weight takes %lld columns", x2 != nullptr ? " and x2 are" : " is", shape_text(in).c_str(),
-                 x2 != nullptr ? " and " : "", x2 != nullptr ? shape_text(*x2).c_str() : "", static_cast<LongLong>(m.columns));
-        const int64_t outputs = m.geglu ? m.rows / 2 : m.rows;
+                 x2 != nullptr ? " and " : "", x2 != nullptr ? shape_text(*x2).c_str() : "", static_cast<LongLong>(w.info().columns));
+        const int64_t outputs = w.geglu() ? w.info().rows / 2 : w.info().rows;
         if (row_count(o) != row_count(in) || last_dimension(o) != outputs)
             fail(SDN_ERROR_SHAPE, "out is %s but x and weight give [%lld,%lld]", shape_text(o).c_str(),
                  static_cast<LongLong>(row_count(in)), static_cast<LongLong>(outputs));
         if (optional_input(residual, "residual", o) != nullptr &&
             (row_count(*residual) != row_count(o) || last_dimension(*residual) != outputs))
             fail(SDN_ERROR_SHAPE, "residual is %s but out is %s", shape_text(*residual).c_str(), shape_text(o).c_str());
-        e.count_flops(2 * row_count(in) * m.rows * m.columns);
-        e.device().kernels().linear(e, o, in, x2, m, residual, activation);
+        e.count_flops(2 * row_count(in) * w.info().rows * w.info().columns);
+        e.device().linear(e, o, in, x2, w, residual, activation);
     });
 }
 
 sdn_status sdn_attention(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* q, const sdn_tensor* k, const sdn_tensor* v,
                          const sdn_attention_params* params) {
-    return run_op("sdn_attention", exec, [&](Exec& e) {
+    return run_op("sdn_attention", exec, out, [&](Exec& e) {
         const sdn_tensor& o = require_tensor(out, "out");
         const sdn_tensor& queries = require_tensor(q, "q");
         const sdn_tensor& keys = require_tensor(k, "k");
         const sdn_tensor& values = require_tensor(v, "v");
         const sdn_attention_params& p = require(params, "params");
-        check_attention_tensor(o, "out");
-        check_attention_tensor(queries, "q");
-        check_attention_tensor(keys, "k");
-        check_attention_tensor(values, "v");
+        require_activation_dtype(e, o, "out");
+        check_attention_tensor(o, "out", o.dtype);
+        check_attention_tensor(queries, "q", o.dtype);
+        check_attention_tensor(keys, "k", o.dtype);
+        check_attention_tensor(values, "v", o.dtype);
         const int64_t batch = queries.shape[0], width = queries.shape[2];
         if (p.heads < 1 || width % p.heads != 0)
             fail(SDN_ERROR_SHAPE, "q is %s: %lld channels do not divide into %d heads", shape_text(queries).c_str(),
@@ -141,7 +140,7 @@ sdn_status sdn_attention(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor
         require_apart(o, keys, "k");
         require_apart(o, values, "v");
         e.count_flops(4 * batch * queries.shape[1] * keys.shape[1] * width);
-        e.device().kernels().attention(e, o, queries, keys, values, p);
+        e.device().attention(e, o, queries, keys, values, p);
     });
 }
 

@@ -12,9 +12,8 @@ void check_eps(float eps) {
 }
 
 void check_channels(const sdn_tensor& out, int64_t channels, const Weight& weight) {
-    if (weight.norm().channels != channels)
-        fail(SDN_ERROR_SHAPE, "out is %s but weight has %lld channels", shape_text(out).c_str(),
-             static_cast<LongLong>(weight.norm().channels));
+    if (weight.info().rows != channels)
+        fail(SDN_ERROR_SHAPE, "out is %s but weight has %lld channels", shape_text(out).c_str(), static_cast<LongLong>(weight.info().rows));
 }
 
 }  // namespace
@@ -23,9 +22,9 @@ extern "C" {
 
 sdn_status sdn_group_norm(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* x2, const sdn_weight* weight,
                           int32_t groups, float eps, int32_t activation) {
-    return run_op("sdn_group_norm", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
-        const sdn_tensor& in = require_dense(x, "x", SDN_FLOAT32);
+    return run_op("sdn_group_norm", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& in = require_activation_like(x, "x", o);
         const Weight& w = require_weight(e, weight, "weight", {SDN_WEIGHT_NORM});
         if (activation != SDN_ACTIVATION_NONE && activation != SDN_ACTIVATION_SILU)
             fail(SDN_ERROR_INVALID_ARGUMENT, "activation is %d, must be NONE or SILU", activation);
@@ -33,7 +32,7 @@ sdn_status sdn_group_norm(sdn_exec* exec, const sdn_tensor* out, const sdn_tenso
         require_rank(in, "x", 2, 4);
         sdn_tensor expected = in;
         if (x2 != nullptr) {
-            const sdn_tensor& second = require_dense(x2, "x2", SDN_FLOAT32);
+            const sdn_tensor& second = require_activation_like(x2, "x2", o);
             sdn_tensor like_x = second;
             if (second.rank == in.rank) like_x.shape[in.rank - 1] = last_dimension(in);
             if (!same_shape(like_x, in))
@@ -49,32 +48,32 @@ sdn_status sdn_group_norm(sdn_exec* exec, const sdn_tensor* out, const sdn_tenso
         if (groups < 1 || channels % groups != 0)
             fail(SDN_ERROR_SHAPE, "out is %s: %lld channels do not divide into %d groups", shape_text(o).c_str(),
                  static_cast<LongLong>(channels), groups);
-        e.device().kernels().group_norm(e, o, in, x2, w.norm(), groups, eps, activation);
+        e.device().group_norm(e, o, in, x2, w, groups, eps, activation);
     });
 }
 
 sdn_status sdn_layer_norm(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_weight* weight, float eps) {
-    return run_op("sdn_layer_norm", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
-        const sdn_tensor& in = require_dense(x, "x", SDN_FLOAT32);
+    return run_op("sdn_layer_norm", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& in = require_activation_like(x, "x", o);
         const Weight& w = require_weight(e, weight, "weight", {SDN_WEIGHT_NORM});
         check_eps(eps);
         require_same_shape(o, "out", in, "x");
         check_channels(o, last_dimension(o), w);
         require_apart(o, in, "x");
-        e.device().kernels().layer_norm(e, o, in, w.norm(), eps);
+        e.device().layer_norm(e, o, in, w, eps);
     });
 }
 
 sdn_status sdn_activation(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, int32_t activation) {
-    return run_op("sdn_activation", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
-        const sdn_tensor& in = require_dense(x, "x", SDN_FLOAT32);
+    return run_op("sdn_activation", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& in = require_activation_like(x, "x", o);
         if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_QUICK_GELU)
             fail(SDN_ERROR_INVALID_ARGUMENT, "activation is %d, must be NONE, SILU, GELU or QUICK_GELU", activation);
         require_same_shape(o, "out", in, "x");
         require_apart_or_same(o, in, "x");
-        e.device().kernels().activation(e, o, in, activation);
+        e.device().activation(e, o, in, activation);
     });
 }
 

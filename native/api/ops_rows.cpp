@@ -1,6 +1,5 @@
 // embedding, gather_rows, timestep_embedding.
 #include "api/check.h"
-#include "cpu/baseline.h"
 
 using namespace sdn;
 using namespace sdn::api;
@@ -9,8 +8,8 @@ extern "C" {
 
 sdn_status sdn_embedding(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* ids, const sdn_weight* token,
                          const sdn_weight* position) {
-    return run_op("sdn_embedding", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
+    return run_op("sdn_embedding", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
         const sdn_tensor& id = require_dense(ids, "ids", SDN_INT32);
         const Weight& t = require_weight(e, token, "token", {SDN_WEIGHT_EMBEDDING});
         require_rank(id, "ids", 1, 2);
@@ -19,21 +18,21 @@ sdn_status sdn_embedding(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor
         else
             require_shape(o, "out", {id.shape[0], id.shape[1], t.info().columns}, "ids and token give");
         require_apart(o, id, "ids");
-        const cpu::EmbeddingWeight* added = nullptr;
+        const Weight* added = nullptr;
         if (position != nullptr) {
-            const sdn_weight_info& info = require_weight(e, position, "position", {SDN_WEIGHT_EMBEDDING}).info();
+            added = &require_weight(e, position, "position", {SDN_WEIGHT_EMBEDDING});
+            const sdn_weight_info& info = added->info();
             if (info.columns != t.info().columns || info.rows < last_dimension(id))
                 fail(SDN_ERROR_SHAPE, "position is [%lld,%lld] but ids %s and token need at least [%lld,%lld]",
                      static_cast<LongLong>(info.rows), static_cast<LongLong>(info.columns), shape_text(id).c_str(),
                      static_cast<LongLong>(last_dimension(id)), static_cast<LongLong>(t.info().columns));
-            added = &position->embedding();
         }
-        cpu::embedding(e, o, id, t.embedding(), added);
+        e.device().embedding(e, o, id, t, added);
     });
 }
 
 sdn_status sdn_gather_rows(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* rows) {
-    return run_op("sdn_gather_rows", exec, [&](Exec& e) {
+    return run_op("sdn_gather_rows", exec, out, [&](Exec& e) {
         const sdn_tensor& in = require_dense(x, "x");
         const sdn_tensor& o = require_dense(out, "out", in.dtype);
         const sdn_tensor& r = require_dense(rows, "rows", SDN_INT32);
@@ -42,13 +41,13 @@ sdn_status sdn_gather_rows(sdn_exec* exec, const sdn_tensor* out, const sdn_tens
         require_shape(o, "out", {r.shape[0], in.shape[1]}, "rows and x give");
         require_apart(o, in, "x");
         require_apart(o, r, "rows");
-        cpu::gather_rows(e, o, in, r);
+        e.device().gather_rows(e, o, in, r);
     });
 }
 
 sdn_status sdn_timestep_embedding(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* timesteps, const sdn_timestep_params* params) {
-    return run_op("sdn_timestep_embedding", exec, [&](Exec& e) {
-        const sdn_tensor& o = require_dense(out, "out", SDN_FLOAT32);
+    return run_op("sdn_timestep_embedding", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
         const sdn_tensor& t = require_dense(timesteps, "timesteps", SDN_FLOAT32);
         const sdn_timestep_params& p = require(params, "params");
         require_rank(t, "timesteps", 1, 1);
@@ -61,7 +60,7 @@ sdn_status sdn_timestep_embedding(sdn_exec* exec, const sdn_tensor* out, const s
         if (!(static_cast<double>(p.downscale_freq_shift) < half) && o.shape[1] > 1)
             fail(SDN_ERROR_INVALID_ARGUMENT, "downscale_freq_shift is %g, must be less than half of the dimension %lld",
                  static_cast<double>(p.downscale_freq_shift), static_cast<LongLong>(o.shape[1]));
-        cpu::timestep_embedding(e, o, t, p);
+        e.device().timestep_embedding(e, o, t, p);
     });
 }
 

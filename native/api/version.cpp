@@ -1,9 +1,8 @@
 // Versions and struct sizes: what a caller asks before anything else.
 #include <string>
 
-#include "core/device.h"
 #include "core/error.h"
-#include "cpu/kernels.h"
+#include "cuda/device.h"
 #include "sdn.h"
 
 namespace {
@@ -24,7 +23,7 @@ std::string build_text() {
 #if defined(SDN_HAS_avx512)
     text += " avx512";
 #endif
-    return text + "; no CUDA: " + sdn::cuda_absence();
+    return text + "; " + sdn::cuda::build_text();
 }
 
 }  // namespace

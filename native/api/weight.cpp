@@ -66,6 +66,8 @@ void check_desc(const sdn_weight_desc& desc) {
              most > 1 ? " to 64" : " for this kind of weight");
     check_ranks(desc);
     check_biases(desc);
+    if (desc.doubles != 0 && (desc.kind != SDN_WEIGHT_CONV2D || desc.parts[0].shape[2] != 3 || desc.parts[0].shape[3] != 3))
+        fail(SDN_ERROR_INVALID_ARGUMENT, "doubles is for 3x3 convolutions, but parts[0] is %s", shape_text(desc.parts[0]).c_str());
     if (desc.geglu != 0) {
         if (desc.kind != SDN_WEIGHT_MATRIX || desc.part_count != 2)
             fail(SDN_ERROR_INVALID_ARGUMENT, "geglu needs a matrix weight of two parts, value and gate");
@@ -83,7 +85,7 @@ sdn_status sdn_weight_create(sdn_device* device, const sdn_weight_desc* desc, sd
         sdn_weight*& result = require(weight, "weight");
         result = nullptr;
         check_desc(require(desc, "desc"));
-        result = new sdn_weight(d.device, *desc);
+        result = new sdn_weight{d.device->make_weight(*desc)};
     });
 }
 
@@ -93,13 +95,13 @@ sdn_status sdn_weight_destroy(sdn_weight* weight) {
 
 sdn_status sdn_weight_get_info(const sdn_weight* weight, sdn_weight_info* info) {
     return guard("sdn_weight_get_info", [&] {
-        const Weight& w = require(weight, "weight");
+        const Weight& w = *require(weight, "weight").weight;
         require(info, "info") = w.info();
     });
 }
 
 sdn_status sdn_weight_unpack(const sdn_weight* weight, void* values, float* bias) {
-    return guard("sdn_weight_unpack", [&] { require(weight, "weight").unpack(values, bias); });
+    return guard("sdn_weight_unpack", [&] { require(weight, "weight").weight->unpack(values, bias); });
 }
 
 }  // extern "C"

@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "core/sanitizer.h"
-#include "core/system_info.h"
 #include "core/thread_pool.h"
 
 namespace sdn {
@@ -14,14 +13,10 @@ namespace {
 // Addresses of a measured arena begin here: no system maps it, so an access faults at once and nothing real overlaps it.
 constexpr uintptr_t kStandInBase = uintptr_t{1} << 62;
 
-Memory reserve(int mode, int64_t arena_bytes) {
-    if (mode == SDN_EXEC_MEASURE) return {};
+std::shared_ptr<void> reserve(Device& device, int mode, int64_t arena_bytes) {
+    if (mode == SDN_EXEC_MEASURE) return nullptr;
     if (arena_bytes < 0) fail(SDN_ERROR_INVALID_ARGUMENT, "arena_bytes is %lld", static_cast<long long>(arena_bytes));
-    const int64_t total = read_memory_info().total_bytes;
-    if (arena_bytes > total)
-        fail(SDN_ERROR_OUT_OF_MEMORY, "an arena of %lld bytes was asked for, but all the memory this process may use is %lld bytes",
-             static_cast<long long>(arena_bytes), static_cast<long long>(total));
-    return Memory(round_up(arena_bytes, kAlignment), "an arena");
+    return arena_bytes > 0 ? device.allocate(round_up(arena_bytes, kAlignment), "an arena") : nullptr;
 }
 
 }  // namespace
@@ -30,32 +25,33 @@ Exec::Exec(std::shared_ptr<Device> device, int mode, int64_t arena_bytes)
     : device_(std::move(device)),
       mode_(mode),
       arena_(mode == SDN_EXEC_MEASURE ? Arena::kUnlimited : arena_bytes),
-      memory_(reserve(mode, arena_bytes)),
-      base_(mode == SDN_EXEC_MEASURE ? reinterpret_cast<void*>(kStandInBase) : memory_.data()) {
-    if (measuring()) return;
-    ThreadPool::instance().ensure(device_->threads());
-    forbid_access(memory_.data(), memory_.bytes());
+      stream_(device_->make_stream()),
+      memory_(reserve(*device_, mode, arena_bytes)),
+      memory_bytes_(memory_ != nullptr ? round_up(arena_bytes, kAlignment) : 0),
+      base_(mode == SDN_EXEC_MEASURE ? reinterpret_cast<void*>(kStandInBase) : memory_.get()),
+      watched_(memory_ != nullptr && device_->has_host_memory()) {
+    if (watched_) forbid_access(base_, memory_bytes_);
 }
 
 Exec::~Exec() {
-    allow_access(memory_.data(), memory_.bytes());
+    if (watched_) allow_access(base_, memory_bytes_);
 }
 
 // By integers, as a measuring exec has nothing at its addresses, and a pointer to free may come from anywhere.
 void* Exec::alloc(int64_t bytes) {
     void* data = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(base_) + static_cast<uintptr_t>(arena_.alloc(bytes)));
-    if (!measuring()) allow_access(data, bytes);
+    if (watched_) allow_access(data, bytes);
     return data;
 }
 
 void Exec::free(void* data) {
     const uintptr_t offset = reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(base_);
     const int64_t size = arena_.release(static_cast<int64_t>(offset));
-    if (!measuring()) forbid_access(data, size);
+    if (watched_) forbid_access(data, size);
 }
 
 void Exec::reset() {
-    forbid_access(memory_.data(), memory_.bytes());
+    if (watched_) forbid_access(base_, memory_bytes_);
     arena_.reset();
     scratch_.clear();
     flops_ = ops_ = 0;
@@ -64,16 +60,35 @@ void Exec::reset() {
 
 void Exec::begin_op() {
     if (cancelled()) fail(SDN_ERROR_CANCELLED, "the exec was cancelled; sdn_exec_reset() makes it usable again");
+    if (!measuring()) stream_->begin_op();
 }
 
 void Exec::end_op() {
     if (cancelled()) fail(SDN_ERROR_CANCELLED, "cancelled while it ran");
     if (!scratch_.empty()) fail(SDN_ERROR_INTERNAL, "the op kept %zu scratch blocks", scratch_.size());
+    if (!measuring()) stream_->end_op();
     ++ops_;
 }
 
 void Exec::abandon_op() noexcept {
+    capture_failed_ = true;
     while (!scratch_.empty()) scratch_free(scratch_.back());
+}
+
+void Exec::begin_capture() {
+    if (measuring()) fail(SDN_ERROR_INVALID_ARGUMENT, "a measuring exec has nothing to capture");
+    if (capturing_) fail(SDN_ERROR_INVALID_ARGUMENT, "the exec is capturing already");
+    stream_->begin_capture();
+    capturing_ = true;
+    capture_failed_ = false;
+}
+
+std::unique_ptr<Graph> Exec::end_capture() {
+    if (!capturing_) fail(SDN_ERROR_INVALID_ARGUMENT, "the exec is not capturing: call sdn_capture_begin() first");
+    capturing_ = false;
+    std::unique_ptr<Graph> graph = stream_->end_capture();
+    if (capture_failed_) fail(SDN_ERROR_INVALID_ARGUMENT, "an op failed during the capture, so there is no graph");
+    return graph;
 }
 
 sdn_exec_stats Exec::stats() const {

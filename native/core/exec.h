@@ -7,6 +7,7 @@
 
 #include "core/arena.h"
 #include "core/device.h"
+#include "core/exec_api.h"
 #include "core/memory.h"
 #include "cpu/kernel_api.h"
 
@@ -22,11 +23,17 @@ struct Exec {
     bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
     void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
     Device& device() const { return *device_; }
+    const std::shared_ptr<Device>& shared_device() const { return device_; }
+    Stream& stream() const { return *stream_; }
     const Arena& arena() const { return arena_; }
 
     void* alloc(int64_t bytes);
     void free(void* data);
     void reset();
+
+    void begin_capture();
+    std::unique_ptr<Graph> end_capture();  // fails when an op failed meanwhile
+    bool capturing() const { return capturing_; }
 
     // Bookkeeping of one op: begin, its flops, end. end_op() fails where the op was cancelled, abandon_op() gives back its scratch.
     void begin_op();
@@ -42,8 +49,12 @@ struct Exec {
     std::shared_ptr<Device> device_;
     int mode_;
     Arena arena_;
-    Memory memory_;
+    std::unique_ptr<Stream> stream_;
+    std::shared_ptr<void> memory_;
+    int64_t memory_bytes_;
     void* base_;
+    bool watched_;  // by a sanitizer
+    bool capturing_ = false, capture_failed_ = false;
     std::atomic<bool> cancelled_{false};
     int64_t flops_ = 0;
     int64_t ops_ = 0;

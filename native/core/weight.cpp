@@ -1,117 +1,19 @@
 #include "core/weight.h"
 
-#include <cstring>
-
-#include "core/dtype.h"
-#include "cpu/baseline.h"
-
 namespace sdn {
 
-namespace {
-
-int64_t element_count(const sdn_tensor& tensor) {
-    int64_t count = 1;
-    for (int i = 0; i < tensor.rank; ++i) count *= tensor.shape[i];
-    return count;
-}
-
-}  // namespace
-
 Weight::Weight(std::shared_ptr<Device> device, const sdn_weight_desc& desc) : device_(std::move(device)) {
+    const sdn_tensor& first = desc.parts[0];
     info_.kind = desc.kind;
     info_.storage = desc.kind == SDN_WEIGHT_NORM ? int32_t{SDN_FLOAT32} : desc.storage;
     for (int32_t i = 0; i < desc.part_count; ++i) info_.rows += desc.parts[i].shape[0];
-    info_.columns = element_count(desc.parts[0]) / desc.parts[0].shape[0];
-    switch (desc.kind) {
-        case SDN_WEIGHT_NORM:
-            copy_norm(desc);
-            break;
-        case SDN_WEIGHT_EMBEDDING:
-            copy_embedding(desc);
-            break;
-        default:
-            pack_matrix(desc);
-            if (desc.biases != nullptr) pack_bias(desc);
-    }
-    info_.bytes = values_.bytes() + bias_.bytes();
-}
-
-void Weight::copy_norm(const sdn_weight_desc& desc) {
-    values_ = Memory(info_.rows * 4, "a norm's scale");
-    bias_ = Memory(info_.rows * 4, "a norm's shift");
-    cpu::convert(values_.data(), SDN_FLOAT32, desc.parts[0].data, desc.parts[0].dtype, info_.rows);
-    cpu::convert(bias_.data(), SDN_FLOAT32, desc.biases[0].data, desc.biases[0].dtype, info_.rows);
-    norm_ = {static_cast<const float*>(values_.data()), static_cast<const float*>(bias_.data()), info_.rows};
-}
-
-void Weight::copy_embedding(const sdn_weight_desc& desc) {
-    const int64_t count = info_.rows * info_.columns;
-    values_ = Memory(count * dtype_bytes(desc.storage), "an embedding table");
-    cpu::convert(values_.data(), desc.storage, desc.parts[0].data, desc.parts[0].dtype, count);
-    embedding_ = {values_.data(), desc.storage, info_.rows, info_.columns};
-}
-
-void Weight::pack_matrix(const sdn_weight_desc& desc) {
-    const cpu::Kernels& kernels = device_->kernels();
-    const sdn_tensor& first = desc.parts[0];
-    matrix_.storage = desc.storage;
-    matrix_.rows = info_.rows;
-    matrix_.columns = info_.columns;
+    info_.columns = 1;
+    for (int i = 1; i < first.rank; ++i) info_.columns *= first.shape[i];
     if (first.rank == 4) {
-        matrix_.kernel_height = static_cast<int32_t>(first.shape[2]);
-        matrix_.kernel_width = static_cast<int32_t>(first.shape[3]);
+        kernel_height_ = static_cast<int32_t>(first.shape[2]);
+        kernel_width_ = static_cast<int32_t>(first.shape[3]);
     }
-    matrix_.geglu = desc.geglu != 0;
-    matrix_.panel_width = kernels.panel_width;
-    matrix_.panel_count = (matrix_.rows + matrix_.panel_width - 1) / matrix_.panel_width;
-    if (matrix_.geglu) {
-        const int64_t half = matrix_.panel_width / 2;
-        matrix_.panel_count = (matrix_.rows / 2 + half - 1) / half;
-    }
-    values_ = Memory(matrix_.panel_count * matrix_.panel_width * matrix_.columns * dtype_bytes(desc.storage), "a packed weight");
-    matrix_.data = values_.data();
-    int64_t row = 0;
-    for (int32_t i = 0; i < desc.part_count; ++i) {
-        const sdn_tensor& part = desc.parts[i];
-        kernels.pack_rows(matrix_, part.data, part.dtype, row, part.shape[0]);
-        row += part.shape[0];
-    }
-}
-
-// Where the bias of a logical row lies: geglu panels hold half a panel of values and then their gates.
-int64_t Weight::packed_column(int64_t row) const {
-    if (!matrix_.geglu) return row;
-    const int64_t half = matrix_.panel_width / 2, values = matrix_.rows / 2;
-    const int64_t output = row < values ? row : row - values;
-    return output / half * matrix_.panel_width + output % half + (row < values ? 0 : half);
-}
-
-void Weight::pack_bias(const sdn_weight_desc& desc) {
-    bias_ = Memory(matrix_.panel_count * matrix_.panel_width * 4, "a bias");
-    matrix_.bias = static_cast<float*>(bias_.data());
-    int64_t row = 0;
-    for (int32_t i = 0; i < desc.part_count; ++i) {
-        const sdn_tensor& part = desc.biases[i];
-        const char* source = static_cast<const char*>(part.data);
-        for (int64_t j = 0; j < part.shape[0]; ++j, ++row)
-            cpu::convert(matrix_.bias + packed_column(row), SDN_FLOAT32, source + j * dtype_bytes(part.dtype), part.dtype, 1);
-    }
-}
-
-void Weight::unpack(void* values, float* bias) const {
-    const bool is_matrix = info_.kind == SDN_WEIGHT_MATRIX || info_.kind == SDN_WEIGHT_CONV2D;
-    if (values != nullptr) {
-        if (is_matrix)
-            device_->kernels().unpack(matrix_, values);
-        else
-            std::memcpy(values, values_.data(), static_cast<size_t>(values_.bytes()));
-    }
-    if (bias == nullptr) return;
-    if (info_.kind == SDN_WEIGHT_NORM) {
-        std::memcpy(bias, norm_.shift, static_cast<size_t>(info_.rows) * 4);
-    } else {
-        for (int64_t row = 0; row < info_.rows; ++row) bias[row] = is_matrix && matrix_.bias ? matrix_.bias[packed_column(row)] : 0.0f;
-    }
+    geglu_ = desc.geglu != 0;
 }
 
 }  // namespace sdn

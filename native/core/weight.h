@@ -1,46 +1,40 @@
-// A weight on a device: immutable, packed once from its logical parts.
+// A weight on a device: immutable, packed once from its logical parts. cpu/weight.h and cuda/weight.h implement it.
 #pragma once
 
 #include <memory>
 
 #include "core/device.h"
-#include "core/memory.h"
-#include "cpu/kernels.h"
 #include "sdn.h"
 
 namespace sdn {
 
 class Weight {
   public:
-    // desc has been checked by api/weight.cpp.
-    Weight(std::shared_ptr<Device> device, const sdn_weight_desc& desc);
+    virtual ~Weight() = default;
+    Weight(const Weight&) = delete;
+    Weight& operator=(const Weight&) = delete;
 
     int kind() const { return info_.kind; }
     const sdn_weight_info& info() const { return info_; }
     const Device& device() const { return *device_; }
-    void unpack(void* values, float* bias) const;
+    int32_t kernel_height() const { return kernel_height_; }
+    int32_t kernel_width() const { return kernel_width_; }
+    bool geglu() const { return geglu_; }
+    // See sdn_weight_unpack(); either may be nullptr.
+    virtual void unpack(void* values, float* bias) const = 0;
 
-    const cpu::PackedMatrix& matrix() const { return matrix_; }           // MATRIX, CONV2D
-    const cpu::NormWeight& norm() const { return norm_; }                 // NORM
-    const cpu::EmbeddingWeight& embedding() const { return embedding_; }  // EMBEDDING
-
-  private:
-    void pack_matrix(const sdn_weight_desc& desc);
-    void pack_bias(const sdn_weight_desc& desc);
-    void copy_norm(const sdn_weight_desc& desc);
-    void copy_embedding(const sdn_weight_desc& desc);
-    int64_t packed_column(int64_t row) const;
+  protected:
+    // Fills in everything of info() but its bytes.
+    Weight(std::shared_ptr<Device> device, const sdn_weight_desc& desc);
 
     std::shared_ptr<Device> device_;
     sdn_weight_info info_{};
-    Memory values_, bias_;
-    cpu::PackedMatrix matrix_;
-    cpu::NormWeight norm_;
-    cpu::EmbeddingWeight embedding_;
+    int32_t kernel_height_ = 1, kernel_width_ = 1;
+    bool geglu_ = false;
 };
 
 }  // namespace sdn
 
-struct sdn_weight : sdn::Weight {
-    using sdn::Weight::Weight;
+struct sdn_weight {
+    std::unique_ptr<sdn::Weight> weight;
 };

@@ -5,6 +5,8 @@
 
 namespace sdn::cuda {
 
+class Device;  // cuda/device.h
+
 // What tile choice and grids depend on.
 struct Limits {
     int32_t architecture = 0;  // 10 * major + minor of the compute capability: 80, 90
@@ -17,11 +19,11 @@ struct Limits {
 
 // Where kernels are launched: a stream of a device, in order.
 struct Queue {
-    void* stream = nullptr;  // cudaStream_t; emulated: nothing
+    void* stream = nullptr;  // cudaStream_t; emulated: emulation::Stream*
     Limits limits;
-    struct Runtime* runtime = nullptr;
+    Device* device = nullptr;
 
-    // launch() calls these around a launch; they fail with SDN_ERROR_DEVICE, naming the kernel.
+    // launch() calls these around a launch; they fail with SDN_ERROR_DEVICE, naming the kernel. error: a cudaError_t.
     void begin_launch(const char* name);
     void end_launch(const char* name, int error, const char* text);
 

@@ -33,6 +33,7 @@ void pack_bias(Queue& queue, const MatrixWeight& weight, const void* source, int
 void pack_phases(Queue& queue, const MatrixWeight& weight);
 void unpack_rows(Queue& queue, const MatrixWeight& weight, void* values);
 void unpack_bias(Queue& queue, const MatrixWeight& weight, float* bias);
+double peak_loop(Queue& queue, int64_t steps);
 void convert(Queue& queue, void* out, int32_t out_dtype, const void* x, int32_t x_dtype, int64_t count);
 
 }  // namespace sdn::cuda::SDN_TARGET

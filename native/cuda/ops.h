@@ -50,6 +50,8 @@ struct Ops {
     // The logical rows again: values [rows, in, kh, kw] in the storage dtype, bias [rows] float32.
     void (*unpack_rows)(Queue& queue, const MatrixWeight& weight, void* values);
     void (*unpack_bias)(Queue& queue, const MatrixWeight& weight, float* bias);
+    // About 2^20 multiply-adds per thread-block step in registers, `steps` times; returns the operations done.
+    double (*peak_loop)(Queue& queue, int64_t steps);
     void (*convert)(Queue& queue, void* out, int32_t out_dtype, const void* x, int32_t x_dtype, int64_t count);  // floating dtypes
 };
 

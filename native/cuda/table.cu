@@ -30,6 +30,7 @@ const Ops ops = {SDN_STRING(SDN_TARGET),
                  pack_phases,
                  unpack_rows,
                  unpack_bias,
+                 peak_loop,
                  convert};
 
 }  // namespace sdn::cuda::SDN_TARGET

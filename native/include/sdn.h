@@ -119,7 +119,8 @@ SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info
 /* The CUcontext (the device's primary one) for a caller's own CUDA code; NULL on other devices. */
 SDN_API sdn_status sdn_device_get_context(const sdn_device* device, void** context);
 
-/* Measures what the device's multiply-add units can do at most: float32 GFLOP/s over all its threads, in about `seconds`. */
+/* Measures what the device's multiply-add units can do at most, in GFLOP/s, in about `seconds`: on a CPU device float32 over all its
+ * threads; on a CUDA device float16 with mma.sync over all multiprocessors. */
 SDN_API sdn_status sdn_device_measure_peak(sdn_device* device, double seconds, double* gflops);
 
 /* Device memory that outlives an exec (latents, prompt embeddings). 64-byte aligned. Freed memory of a CUDA device is used again only
@@ -278,11 +279,13 @@ SDN_API sdn_status sdn_group_norm(sdn_exec* exec, const sdn_tensor* out, const s
 /* Over the last dimension. */
 SDN_API sdn_status sdn_layer_norm(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_weight* weight, float eps);
 
-/* out[b,t,:] = token[ids[b,t],:] + position[t,:]. ids int32 [B,T]; position may be NULL. An id out of range is an error. */
+/* out[b,t,:] = token[ids[b,t],:] + position[t,:]. ids int32 [B,T]; position may be NULL. An id out of range is an error; on a CUDA
+ * device, where nobody looks at the ids before, its row is NaN. */
 SDN_API sdn_status sdn_embedding(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* ids, const sdn_weight* token,
                                  const sdn_weight* position);
 
-/* out[m,:] = x[rows[m],:]. x [R,C], rows int32 [M], out [M,C]. */
+/* out[m,:] = x[rows[m],:]. x [R,C], rows int32 [M], out [M,C], of any dtype. A row out of range as in sdn_embedding (zeros in an
+ * integer tensor). */
 SDN_API sdn_status sdn_gather_rows(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, const sdn_tensor* rows);
 
 typedef struct sdn_timestep_params {

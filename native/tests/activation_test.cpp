@@ -23,8 +23,8 @@ constexpr int kActivations[] = {SDN_ACTIVATION_NONE, SDN_ACTIVATION_SILU, SDN_AC
 
 }  // namespace
 
-class Activation : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(Activation);
+class Activation : public EachDevice {};
+SDN_FOR_EACH_DEVICE(Activation);
 
 TEST_P(Activation, OddSizes_EqualTheTwin) {
     for (const int activation : kActivations)

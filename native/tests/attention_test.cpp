@@ -89,7 +89,7 @@ struct Layer {
 
 }  // namespace
 
-class Attention : public InstructionSet {
+class Attention : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
         const Device device(GetParam());
@@ -97,7 +97,7 @@ class Attention : public InstructionSet {
         EXPECT_TRUE(within_limits(layer.run(device), layer.expected())) << c.text();
     }
 };
-SDN_FOR_EACH_INSTRUCTION_SET(Attention);
+SDN_FOR_EACH_DEVICE(Attention);
 
 TEST_P(Attention, EveryHeadDim_EqualsTheTwin) {
     for (const int64_t dim : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 64, 80, 96, 160, 300, 384, 385, 512})

@@ -90,7 +90,7 @@ struct Layer {
 
 }  // namespace
 
-class Conv2d : public InstructionSet {
+class Conv2d : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
         const Device device(GetParam());
@@ -99,7 +99,7 @@ class Conv2d : public InstructionSet {
         EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
     }
 };
-SDN_FOR_EACH_INSTRUCTION_SET(Conv2d);
+SDN_FOR_EACH_DEVICE(Conv2d);
 
 TEST_P(Conv2d, OddSizes_EqualTheTwin) {
     for (const int64_t channels : {1, 3, 4, 17, 40, 130})

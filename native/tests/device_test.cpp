@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "cpu/kernels.h"
 #include "tests/support.h"
 
 namespace sdn::test {
@@ -13,15 +14,18 @@ TEST(Device, Count_HasOneCpuAndSaysWhyThereIsNoCuda) {
     ok(sdn_device_count(SDN_DEVICE_CPU, &count));
     EXPECT_EQ(count, 1);
     ok(sdn_device_count(SDN_DEVICE_CUDA, &count));
-    EXPECT_EQ(count, 0);
-    EXPECT_NE(std::string(sdn_last_error()).find("built without CUDA"), std::string::npos) << sdn_last_error();
+    const std::string build = sdn_build_info();
+    if (count == 0) {
+        const bool built = build.find("sm_80") != std::string::npos;
+        EXPECT_NE(std::string(sdn_last_error()).find(built ? "driver" : "built without CUDA"), std::string::npos) << sdn_last_error();
+    }
     expect_error(sdn_device_count(7, &count), SDN_ERROR_INVALID_ARGUMENT, {"kind 7"});
 }
 
 TEST(Device, Open_OfAnUnknownNameSaysWhatThereIs) {
     sdn_device* device = nullptr;
-    expect_error(sdn_device_open("cuda", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda", "built without CUDA"});
-    expect_error(sdn_device_open("cuda:1", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda:1"});
+    expect_error(sdn_device_open("cuda:99", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda:99"});
+    expect_error(sdn_device_open("cuda:x", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda:x"});
     expect_error(sdn_device_open("cpu:sse9", 0, &device), SDN_ERROR_NO_DEVICE, {"sse9", "portable"});
     expect_error(sdn_device_open("gpu", 0, &device), SDN_ERROR_NO_DEVICE, {"\"gpu\"", "cpu:avx2"});
     expect_error(sdn_device_open(nullptr, 0, &device), SDN_ERROR_INVALID_ARGUMENT, {"name is NULL"});
@@ -89,8 +93,8 @@ TEST(Device, ClosedEarly_LivesOnInItsChildren) {
     ok(sdn_exec_destroy(exec));
 }
 
-class DevicePeak : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(DevicePeak);
+class DevicePeak : public EachDevice {};
+SDN_FOR_EACH_DEVICE(DevicePeak);
 
 TEST_P(DevicePeak, MeasurePeak_GivesAPositiveNumber) {
     const Device device(GetParam(), 2);

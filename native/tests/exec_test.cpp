@@ -74,8 +74,8 @@ sdn_exec_stats run_ops(sdn_device* device, int mode, int64_t arena_bytes) {
 
 }  // namespace
 
-class ExecModes : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(ExecModes);
+class ExecModes : public EachDevice {};
+SDN_FOR_EACH_DEVICE(ExecModes);
 
 TEST_P(ExecModes, MeasuredPeak_IsExactlyThePeakOfTheRun) {
     for (const int threads : {1, 3}) {

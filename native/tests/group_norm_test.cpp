@@ -41,8 +41,8 @@ void PrintTo(const Case& c, std::ostream* out) {
 
 }  // namespace
 
-class GroupNorm : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(GroupNorm);
+class GroupNorm : public EachDevice {};
+SDN_FOR_EACH_DEVICE(GroupNorm);
 
 TEST_P(GroupNorm, OddSizes_EqualTheTwin) {
     const Case cases[] = {

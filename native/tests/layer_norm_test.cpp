@@ -24,8 +24,8 @@ std::vector<double> twin(const Array& x, int64_t channels, const Array& scale, c
 
 }  // namespace
 
-class LayerNorm : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(LayerNorm);
+class LayerNorm : public EachDevice {};
+SDN_FOR_EACH_DEVICE(LayerNorm);
 
 TEST_P(LayerNorm, OddSizes_EqualTheTwin) {
     const Shape shapes[] = {{1},     {2},          {7},           {15},       {16},         {17},       {3, 31},

@@ -103,7 +103,7 @@ struct Layer {
 
 }  // namespace
 
-class Linear : public InstructionSet {
+class Linear : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
         const Device device(GetParam());
@@ -112,7 +112,7 @@ class Linear : public InstructionSet {
         EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
     }
 };
-SDN_FOR_EACH_INSTRUCTION_SET(Linear);
+SDN_FOR_EACH_DEVICE(Linear);
 
 TEST_P(Linear, OddSizes_EqualTheTwin) {
     for (const int64_t rows : {1, 3, 13, 14, 15, 29, 100})

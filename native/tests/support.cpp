@@ -122,6 +122,7 @@ Exec::Exec(sdn_device* device, int64_t arena_bytes, int mode) {
     ok(sdn_exec_create(device, mode, arena_bytes, &exec_));
 }
 Exec::~Exec() {
+    ok(sdn_exec_synchronize(exec_));  // a GPU may still write what the test looks at next
     ok(sdn_exec_destroy(exec_));
 }
 
@@ -137,13 +138,19 @@ void* Exec::alloc(int64_t bytes) const {
     return data;
 }
 
-Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage,
-               bool geglu) {
+Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage, bool geglu,
+               bool doubles) {
     std::vector<sdn_tensor> part_views, bias_views;
     for (const Array* part : parts) part_views.push_back(part->view());
     for (const Array* bias : biases) bias_views.push_back(bias->view());
-    const sdn_weight_desc desc{kind,          storage,           static_cast<int32_t>(parts.size()),
-                               geglu ? 1 : 0, part_views.data(), bias_views.empty() ? nullptr : bias_views.data()};
+    sdn_weight_desc desc{};
+    desc.kind = kind;
+    desc.storage = storage;
+    desc.part_count = static_cast<int32_t>(parts.size());
+    desc.geglu = geglu ? 1 : 0;
+    desc.doubles = doubles ? 1 : 0;
+    desc.parts = part_views.data();
+    desc.biases = bias_views.empty() ? nullptr : bias_views.data();
     ok(sdn_weight_create(device, &desc, &weight_));
 }
 
@@ -211,9 +218,9 @@ namespace {
     return ::testing::AssertionSuccess();
 }
 
-// ---- InstructionSet ------------------------------------------------------------------------------------------------------
+// ---- EachDevice ----------------------------------------------------------------------------------------------------------
 
-void InstructionSet::SetUp() {
+void EachDevice::SetUp() {
     sdn_device* device = nullptr;
     const sdn_status status = sdn_device_open(GetParam(), 1, &device);
     if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
@@ -221,12 +228,13 @@ void InstructionSet::SetUp() {
     ok(sdn_device_close(device));
 }
 
-Array InstructionSet::same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes) {
+Array EachDevice::same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes) {
     std::unique_ptr<Array> first;
     for (const int threads : {1, 2, 5}) {
         const Device device(GetParam(), threads);
         const Exec exec(device, arena_bytes);
         Array result = compute(device, exec);
+        ok(sdn_exec_synchronize(exec));
         if (first == nullptr)
             first = std::make_unique<Array>(std::move(result));
         else

@@ -91,7 +91,7 @@ class Exec {
 class Weight {
   public:
     Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage = SDN_FLOAT32,
-           bool geglu = false);
+           bool geglu = false, bool doubles = false);
     ~Weight();
     Weight(const Weight&) = delete;
     Weight& operator=(const Weight&) = delete;
@@ -109,18 +109,22 @@ class Weight {
 // Byte for byte.
 ::testing::AssertionResult identical(const Array& a, const Array& b);
 
-// A test that runs once per instruction set of this build: GetParam() is "cpu:portable", "cpu:avx2" or "cpu:avx512". Those that the
-// machine lacks are skipped, with that reason.
-class InstructionSet : public ::testing::TestWithParam<const char*> {
+// A test that runs once per device of this build: GetParam() is "cpu:portable", "cpu:avx2", "cpu:avx512", "cuda:emulated" or "cuda:0".
+// Those that the machine lacks are skipped, with that reason.
+class EachDevice : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override;
 
+    bool on_cpu() const { return std::string(GetParam()).compare(0, 3, "cpu") == 0; }
     // Calls compute(exec) with 1, 2 and 5 threads; all must give the same bits. Returns the result.
     Array same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes = 1 << 24);
 };
 
-#define SDN_FOR_EACH_INSTRUCTION_SET(suite)                                                           \
-    INSTANTIATE_TEST_SUITE_P(Cpu, suite, ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512"), \
-                             [](const ::testing::TestParamInfo<const char*>& info) { return std::string(info.param + 4); })
+#define SDN_FOR_EACH_DEVICE(suite)                                                                                              \
+    INSTANTIATE_TEST_SUITE_P(On, suite, ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512", "cuda:emulated", "cuda:0"), \
+                             [](const ::testing::TestParamInfo<const char*>& info) {                                            \
+                                 const std::string name = info.param;                                                           \
+                                 return name == "cuda:0" ? std::string("gpu") : name.substr(name.find(':') + 1);                \
+                             })
 
 }  // namespace sdn::test

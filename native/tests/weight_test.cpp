@@ -47,8 +47,8 @@ const std::vector<Case>& matrix_cases() {
 
 }  // namespace
 
-class WeightUnpack : public InstructionSet {};
-SDN_FOR_EACH_INSTRUCTION_SET(WeightUnpack);
+class WeightUnpack : public EachDevice {};
+SDN_FOR_EACH_DEVICE(WeightUnpack);
 
 TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
     const Device device(GetParam());
@@ -142,7 +142,7 @@ TEST(Weight, BadDescription_NamesWhatIsWrong) {
         std::vector<sdn_tensor> p, b;
         for (const Array* a : parts) p.push_back(a->view());
         for (const Array* a : biases) b.push_back(a->view());
-        const sdn_weight_desc desc{kind, storage, static_cast<int32_t>(p.size()), geglu, p.data(), b.empty() ? nullptr : b.data()};
+        const sdn_weight_desc desc{kind, storage, static_cast<int32_t>(p.size()), geglu, 0, 0, p.data(), b.empty() ? nullptr : b.data()};
         return sdn_weight_create(device, &desc, &weight);
     };
     expect_error(create(9, {&matrix}, {}), SDN_ERROR_INVALID_ARGUMENT, {"sdn_weight_create", "kind 9"});
@@ -160,7 +160,7 @@ TEST(Weight, BadDescription_NamesWhatIsWrong) {
     expect_error(create(SDN_WEIGHT_MATRIX, {&matrix, &other}, {}, SDN_FLOAT32, 1), SDN_ERROR_SHAPE, {"[5,3]", "[4,3]"});
     sdn_tensor strided = matrix.view();
     strided.stride[0] = 5;
-    const sdn_weight_desc desc{SDN_WEIGHT_MATRIX, SDN_FLOAT32, 1, 0, &strided, nullptr};
+    const sdn_weight_desc desc{SDN_WEIGHT_MATRIX, SDN_FLOAT32, 1, 0, 0, 0, &strided, nullptr};
     expect_error(sdn_weight_create(device, &desc, &weight), SDN_ERROR_SHAPE, {"parts[0]", "dense", "[5,1]"});
     expect_error(sdn_weight_create(device, nullptr, &weight), SDN_ERROR_INVALID_ARGUMENT, {"desc is NULL"});
     EXPECT_EQ(weight, nullptr);
