@@ -1,7 +1,8 @@
 // Computes:  standard normals, those of torch.randn on a CUDA device of the given size, so that its pictures can be drawn here.
 // Shapes:    out float32, dense, any.
 // Algorithm: one draw of four numbers at a time over pieces of fixed size; core/philox.h says where PyTorch's grid puts them. GPUs take
-//            sines and cosines from a table of theirs with an absolute error of up to 2^-21; here they are exact.
+//            sines and cosines from a table of theirs with an absolute error of up to 2^-21; here each function is rounded once, so the
+//            numbers do not depend on the machine's math library.
 #include "core/philox.h"
 
 #include <cmath>
@@ -17,9 +18,9 @@ constexpr int64_t kDrawsPerPiece = 1024;
 void box_muller(uint32_t x, uint32_t y, float* first, float* second) {
     const float uniform = std::fma(static_cast<float>(x), kPhiloxUnit, kPhiloxUnit / 2);
     const float angle = std::fma(static_cast<float>(y), kPhiloxAngle, kPhiloxAngle / 2);
-    const float radius = std::sqrt(-2.0f * std::log(uniform));
-    *first = std::sin(angle) * radius + 0.0f;  // torch adds a mean of zero, which makes a minus zero zero
-    *second = std::cos(angle) * radius + 0.0f;
+    const float radius = std::sqrt(-2.0f * static_cast<float>(std::log(static_cast<double>(uniform))));
+    *first = static_cast<float>(std::sin(static_cast<double>(angle))) * radius + 0.0f;  // torch's mean: makes a minus zero zero
+    *second = static_cast<float>(std::cos(static_cast<double>(angle))) * radius + 0.0f;
 }
 
 }  // namespace
