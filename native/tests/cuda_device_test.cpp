@@ -173,7 +173,7 @@ TEST_P(CudaStream, Events_AreReachedInOrderAndTimed) {
 TEST_P(CudaStream, LargeAndSmallUploads_ArriveInOrder) {
     const Device device(GetParam());
     for (const int64_t bytes : {int64_t{1}, int64_t{4096}, int64_t{300} << 10, int64_t{3} << 20}) {
-        const Exec exec(device, bytes);
+        const Exec exec(device, bytes + 64);
         void* data = exec.alloc(bytes);
         std::vector<uint8_t> sent(static_cast<size_t>(bytes)), got(static_cast<size_t>(bytes));
         for (int round = 0; round < 9; ++round) {

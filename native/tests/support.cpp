@@ -9,6 +9,7 @@
 #include "core/dtype.h"
 #include "core/memory.h"
 #include "core/sanitizer.h"
+#include "cuda/runtime/runtime.h"
 
 namespace sdn::test {
 
@@ -61,11 +62,29 @@ sdn_tensor dense_view(void* data, const Shape& shape, int32_t dtype) {
 
 // ---- Array ---------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+std::shared_ptr<void> test_memory(int64_t bytes) {
+    static std::string absence;
+    static cuda::Runtime* const gpu = cuda::gpu_runtime(absence);
+    if (gpu != nullptr) {
+        gpu->use(0);
+        return {gpu->allocate_managed(bytes), [](void* data) { gpu->release(data); }};
+    }
+    auto memory = std::make_shared<Memory>(bytes, "a test");
+    void* data = memory->data();
+    return {std::move(memory), data};
+}
+
+}  // namespace
+
 Array::Array(Shape shape, int32_t dtype, int64_t misalign) : shape_(std::move(shape)), front_(kGuardBytes + misalign) {
     const int64_t bytes = count_of(shape_) * dtype_bytes(dtype);
-    memory_ = Memory(front_ + bytes + kGuardBytes, "a test");
-    char* base = static_cast<char*>(memory_.data());
+    total_ = front_ + bytes + kGuardBytes;
+    memory_ = test_memory(total_);
+    char* base = static_cast<char*>(memory_.get());
     std::memset(base, kGuardByte, static_cast<size_t>(front_));
+    std::memset(base + front_, 0, static_cast<size_t>(bytes));
     std::memset(base + front_ + bytes, kGuardByte, kGuardBytes);
     forbid_access(base, front_);
     forbid_access(base + front_ + bytes, kGuardBytes);
@@ -73,14 +92,14 @@ Array::Array(Shape shape, int32_t dtype, int64_t misalign) : shape_(std::move(sh
 }
 
 Array::~Array() {
-    if (memory_.data() == nullptr) return;  // moved from
-    const char* base = static_cast<const char*>(memory_.data());
-    allow_access(base, memory_.bytes());
+    if (memory_ == nullptr) return;  // moved from
+    const char* base = static_cast<const char*>(memory_.get());
+    allow_access(base, total_);
     const auto intact = [](const char* begin, const char* end) {
         return std::all_of(begin, end, [](char c) { return static_cast<unsigned char>(c) == kGuardByte; });
     };
     EXPECT_TRUE(intact(base, base + front_)) << "written in front of a tensor";
-    EXPECT_TRUE(intact(base + memory_.bytes() - kGuardBytes, base + memory_.bytes())) << "written behind a tensor";
+    EXPECT_TRUE(intact(base + total_ - kGuardBytes, base + total_)) << "written behind a tensor";
 }
 
 Array Array::random(Shape shape, uint32_t seed, float low, float high, int64_t misalign) {

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "core/memory.h"
 #include "sdn.h"
 #include "tests/tolerances.h"
 
@@ -55,8 +55,8 @@ class Array {
   private:
     Shape shape_;
     sdn_tensor view_{};
-    int64_t front_ = 0;
-    Memory memory_;
+    int64_t front_ = 0, total_ = 0;
+    std::shared_ptr<void> memory_;  // where there is a GPU, managed memory, which it reads too
 };
 
 // A dense view of memory that somebody else holds.

@@ -84,6 +84,8 @@ class EmulatedRuntime final : public Runtime {
     void* allocate_pinned(int64_t bytes) override { return std::malloc(static_cast<size_t>(bytes)); }
     void release_pinned(void* data) noexcept override { std::free(data); }
 
+    void* allocate_managed(int64_t bytes) override { return allocate(bytes); }
+
     void* make_stream() override {
         surface();
         return new emulation::Stream;

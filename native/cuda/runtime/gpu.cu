@@ -87,6 +87,12 @@ class GpuRuntime final : public Runtime {
     }
     void release_pinned(void* data) noexcept override { cudaFreeHost(data); }
 
+    void* allocate_managed(int64_t bytes) override {
+        void* data = nullptr;
+        check(cudaMallocManaged(&data, static_cast<size_t>(bytes)), "allocating managed memory");
+        return data;
+    }
+
     void* make_stream() override {
         cudaStream_t stream = nullptr;
         check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");

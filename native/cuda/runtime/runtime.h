@@ -39,6 +39,7 @@ class Runtime {
     virtual void release(void* data) noexcept = 0;
     virtual void* allocate_pinned(int64_t bytes) = 0;  // host memory that copies fast; fails where there is none
     virtual void release_pinned(void* data) noexcept = 0;
+    virtual void* allocate_managed(int64_t bytes) = 0;  // for both sides, given back with release(); tests use it
 
     virtual void* make_stream() = 0;
     virtual void destroy_stream(void* stream) noexcept = 0;
