@@ -116,7 +116,8 @@ class EachDevice : public ::testing::TestWithParam<const char*> {
     void SetUp() override;
 
     bool on_cpu() const { return std::string(GetParam()).compare(0, 3, "cpu") == 0; }
-    // Calls compute(exec) with 1, 2 and 5 threads; all must give the same bits. Returns the result.
+    // Calls compute(exec) with 1, 2 and 5 threads, on a GPU twice, emulated with blocks and threads in another order; all must give the
+    // same bits. Returns the result.
     Array same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes = 1 << 24);
 };
 
