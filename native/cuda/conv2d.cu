@@ -15,6 +15,11 @@ bool doubles_the_image(const sdn_tensor& x, const MatrixWeight& weight, const sd
            p.pad_bottom == 1 && p.pad_right == 1 && p.upsample_height == 2 * x.shape[1] && p.upsample_width == 2 * x.shape[2];
 }
 
+void set_view(Source& source, int32_t height, int32_t width) {
+    source.view_height = height, source.view_width = width;
+    source.y_scale = image_scale(source.height, height), source.x_scale = image_scale(source.width, width);
+}
+
 // Tap (i, j) of phase (py, px) at pixel (y, x) lies on pixel (y + i - 1 + py, x + j - 1 + px) of the image.
 void use_phases(Product& p, const MatrixWeight& weight) {
     p.phases = 4;
@@ -23,8 +28,9 @@ void use_phases(Product& p, const MatrixWeight& weight) {
     p.weight = weight.phases;
     p.weight_stride = weight.phase_row_stride;
     p.source.kernel_height = p.source.kernel_width = 2;
-    p.source.view_height = p.source.out_height = p.source.height;
-    p.source.view_width = p.source.out_width = p.source.width;
+    set_view(p.source, p.source.height, p.source.width);
+    p.source.out_height = p.source.height;
+    p.source.out_width = p.source.width;
     p.epilogue.rows_per_add /= 4;
     p.epilogue.phase_width = p.source.width;
 }
@@ -46,8 +52,8 @@ void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const Matrix
     p.source.channels = static_cast<int32_t>(x.shape[3]);
     p.source.height = static_cast<int32_t>(x.shape[1]);
     p.source.width = static_cast<int32_t>(x.shape[2]);
-    p.source.view_height = params.upsample_height > 0 ? params.upsample_height : p.source.height;
-    p.source.view_width = params.upsample_width > 0 ? params.upsample_width : p.source.width;
+    set_view(p.source, params.upsample_height > 0 ? params.upsample_height : p.source.height,
+             params.upsample_width > 0 ? params.upsample_width : p.source.width);
     p.source.out_height = static_cast<int32_t>(out.shape[1]);
     p.source.out_width = static_cast<int32_t>(out.shape[2]);
     p.source.kernel_height = weight.kernel_height;

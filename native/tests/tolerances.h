@@ -45,4 +45,11 @@ inline constexpr double kFewRoundings = 6 * kUnit;
 inline constexpr double kFloat16Unit = 0x1p-11;
 inline constexpr double kBFloat16Unit = 0x1p-8;
 
+// A tensor core adds the products of a step to the sum with the digits beyond float32 cut off, not rounded: each addition errs by up to one
+// unit in place of half.
+inline constexpr double kTensorCore = 2;
+// What the activations behind a tensor core are off, relative to their argument: exp2 and 1/x to 2 units, and for GELU a formula of the
+// normal distribution within 7.5e-8 (1.3 units).
+inline constexpr double kApproximateActivation = 8 * kUnit;
+
 }  // namespace sdn::test

@@ -10,6 +10,13 @@
 
 namespace sdn::cuda::SDN_TARGET {
 
+// Places on a view to places on the image it shows: floor(y * image / view) = y * image_scale(image, view) >> kScaleBits, exact for sides
+// up to 2^20.
+constexpr int kScaleBits = 41;
+inline uint64_t image_scale(int64_t image, int64_t view) {
+    return ((static_cast<uint64_t>(image) << kScaleBits) + static_cast<uint64_t>(view) - 1) / static_cast<uint64_t>(view);
+}
+
 // Where A comes from. The view is x resized by nearest neighbour.
 struct Source {
     const void* x = nullptr;   // [images, height, width, channels]
@@ -21,8 +28,8 @@ struct Source {
     int32_t kernel_height = 1, kernel_width = 1;
     int32_t stride = 1, pad_top = 0, pad_left = 0;
     int32_t dtype = SDN_FLOAT32;
+    uint64_t y_scale = uint64_t{1} << kScaleBits, x_scale = uint64_t{1} << kScaleBits;
 
-    SDN_HOST_DEVICE bool resized() const { return view_height != height || view_width != width; }
     SDN_HOST_DEVICE int32_t taps() const { return kernel_height * kernel_width; }
 };
 

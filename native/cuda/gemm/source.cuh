@@ -25,10 +25,8 @@ SDN_DEVICE StoredRowPlace row_place(const Source& s, int64_t rows, int64_t row, 
 SDN_DEVICE int32_t tap_pixel(const Source& s, const StoredRowPlace& place, int32_t ky, int32_t kx) {
     int32_t y = place[1] + ky, x = place[2] + kx;
     if (y < 0 || y >= s.view_height || x < 0 || x >= s.view_width) return -1;
-    if (s.resized()) {
-        y = static_cast<int32_t>(static_cast<int64_t>(y) * s.height / s.view_height);
-        x = static_cast<int32_t>(static_cast<int64_t>(x) * s.width / s.view_width);
-    }
+    y = static_cast<int32_t>(static_cast<uint64_t>(y) * s.y_scale >> kScaleBits);
+    x = static_cast<int32_t>(static_cast<uint64_t>(x) * s.x_scale >> kScaleBits);
     return place[0] + y * s.width + x;
 }
 
