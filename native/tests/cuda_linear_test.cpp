@@ -147,13 +147,104 @@ TEST_P(CudaLinear, OddSizes_EqualTheTwin) {
 TEST_P(CudaLinear, EveryTile_EqualsTheTwin) {
     for (int tile = 0; tile < 5; ++tile)
         for (const int stages : {2, 3, 4}) {
-            const std::string choice = std::to_string(tile) + ' ' + std::to_string(stages - 1) + ' ' + std::to_string(stages);
-            ASSERT_EQ(setenv("SDN_CUDA_TILE", choice.c_str(), 1), 0);
+            const ForcedTile forced(tile, stages - 1, stages);
             expect_twin_in_both({131, 264, 0, 168});
             expect_twin({133, 712, 0, 173, SDN_ACTIVATION_SILU, true, true});
             expect_twin({17, 1000, 0, 200, SDN_ACTIVATION_GEGLU, true, true});
         }
-    ASSERT_EQ(unsetenv("SDN_CUDA_TILE"), 0);
+}
+
+TEST_P(CudaLinear, ManyTiles_EqualTheTwin) {
+    const ForcedTile forced(4, 1, 2);  // more rows of tiles than a band has
+    expect_twin({1100, 40, 0, 130}, "sm80_gemm_64x64x64_rows");
+}
+
+// The seam between the inputs on a stage's boundary, within a stage, and within a chunk of 8.
+TEST_P(CudaLinear, TwoInputs_EqualTheTwin) {
+    const ForcedTile forced(4, 1, 2);
+    for (const int64_t columns : {8, 40, 64, 72, 136})
+        for (const int64_t columns2 : {8, 24, 64, 200})
+            expect_twin({33, columns, columns2, 72, SDN_ACTIVATION_NONE, true, true}, "sm80_gemm_64x64x64_two_source");
+    expect_twin_in_both({33, 13, 51, 72, SDN_ACTIVATION_NONE, true, true}, "sm80_gemm_128x64x64_gather");
+    expect_twin_in_both({33, 16, 3, 9}, "sm80_gemm_128x64x64_gather");
+    expect_twin_in_both({5, 40, 88, 33, SDN_ACTIVATION_NONE, true, true}, "few_rows");
+    expect_twin_in_both({70, 40, 88, 3, SDN_ACTIVATION_NONE, true, true}, "few_columns");
+}
+
+// Activation, bias and residual behind each mainloop, stored in chunks and, with a width that is not a multiple of 8, one by one.
+TEST_P(CudaLinear, EveryFusion_EqualsTheTwin) {
+    for (int32_t activation = SDN_ACTIVATION_NONE; activation <= SDN_ACTIVATION_GEGLU; ++activation)
+        for (const bool bias : {false, true})
+            for (const bool residual : {false, true}) {
+                expect_twin_in_both({23, 72, 0, 48, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
+                expect_twin_in_both({23, 72, 0, 45, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
+                expect_twin_in_both({23, 70, 5, 24, activation, bias, residual}, "sm80_gemm_128x64x64_gather");
+                expect_twin_in_both({11, 72, 0, 45, activation, bias, residual}, "few_rows");
+                expect_twin_in_both({37, 72, 0, activation == SDN_ACTIVATION_GEGLU ? 2 : 3, activation, bias, residual}, "few_columns");
+                const ForcedTile forced(4, 4, 2);
+                expect_twin_in_both({23, 200, 0, 48, activation, bias, residual}, "sm80_gemm_64x64x64_split4_rows + sm80_split_sum");
+                expect_twin_in_both({23, 200, 0, 45, activation, bias, residual}, "sm80_gemm_64x64x64_split4_rows + sm80_split_sum");
+            }
+}
+
+TEST_P(CudaLinear, Misaligned_EqualsTheTwin) {
+    for (const int64_t misalign : {2, 4, 8})
+        for (const int64_t rows : {5, 70})
+            for (const int64_t outputs : {3, 64}) {
+                Case c{rows, 200, 24, outputs, SDN_ACTIVATION_SILU, true, true};
+                c.misalign = misalign;
+                expect_twin_in_both(c);
+            }
+    const ForcedTile forced(0, 2, 2);
+    Case c{70, 200, 0, 64, SDN_ACTIVATION_GEGLU, true, true};
+    c.misalign = 2;
+    expect_twin_in_both(c, "sm80_gemm_128x64x64_split2_gather + sm80_split_sum");
+}
+
+// Weights may be stored in another dtype than the activations have.
+TEST_P(CudaLinear, MixedDtypes_EqualTheTwin) {
+    for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
+        for (const int32_t storage : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16}) {
+            if (dtype == storage && dtype != SDN_FLOAT32) continue;
+            Case c{19, 72, 24, 40, SDN_ACTIVATION_GELU, true, true};
+            c.dtype = dtype, c.storage = storage;
+            expect_twin(c, "simt_gemm_64x64x16");
+        }
+}
+
+TEST_P(CudaLinear, AnyOrderOfBlocks_SameBits) {
+    for (const int tile : {1, 4})
+        for (const Case& c : {Case{150, 400, 40, 200, SDN_ACTIVATION_SILU, true, true}, Case{9, 520, 0, 70}, Case{70, 520, 0, 3}}) {
+            const ForcedTile forced(tile, 3, 3);
+            const Layer layer(c);
+            same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); });
+        }
+}
+
+// The approximations behind the tensor cores over the range of their arguments, as seen through an identity.
+TEST_P(CudaLinear, ActivationOfLargeAndSmall_IsAccurate) {
+    std::vector<float> points = {0.0f, 1e-6f, 1e-4f, 20.0f, 87.0f, 100.0f, 1e4f, 6e4f};
+    for (float x = 1e-3f; x < 14.0f; x *= 1.02f) points.push_back(x);
+    const int64_t count = static_cast<int64_t>(points.size());
+    const Device device(GetParam());
+    for (const int32_t dtype : kNarrow)
+        for (const int32_t activation : {SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_GEGLU})
+            for (const float sign : {1.0f, -1.0f}) {
+                Case c{count, 8, 0, 1, activation, false};
+                if (activation != SDN_ACTIVATION_GEGLU) c.outputs = 8;  // not the mainloop of few columns
+                c.dtype = c.storage = dtype;
+                Layer layer(c);
+                for (size_t part = 0; part < layer.values.size(); ++part) layer.values[part].fill(0);
+                for (int64_t n = 0; n < c.outputs; ++n) layer.values.back()[n * 8] = 1;
+                if (c.geglu()) layer.values[0][1] = 1;  // value: column 1, which is 1
+                Array x({count, 8});
+                x.fill(0);
+                for (int64_t i = 0; i < count; ++i) x[i * 8] = sign * points[static_cast<size_t>(i)], x[i * 8 + 1] = 1;
+                const Array stored = in_dtype(x, dtype);
+                std::copy_n(stored.as<uint16_t>(), stored.size(), layer.x.as<uint16_t>());
+                const std::unique_ptr<Weight> w = layer.weight(device);
+                EXPECT_TRUE(within_limits(in_float32(layer.run(device, *w)), layer.expected(stored_values(*w)))) << c.text();
+            }
 }
 
 }  // namespace sdn::test

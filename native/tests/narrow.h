@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 #include "tests/sums.h"
@@ -44,6 +45,30 @@ inline double stored_limit(double value, double error, int32_t dtype) {
 inline std::string last_kernels(sdn_exec* exec) {
     return sdn_exec_last_kernels(exec);
 }
+
+// While it lives, products on tensor cores take this tile of tuning/tiles.h, this many splits and stages (or fewer).
+class ForcedTile {
+  public:
+    ForcedTile(int tile, int splits, int stages) {
+        const std::string text = std::to_string(tile) + ' ' + std::to_string(splits) + ' ' + std::to_string(stages);
+        set(text.c_str());
+    }
+    ~ForcedTile() { set(nullptr); }
+    ForcedTile(const ForcedTile&) = delete;
+    ForcedTile& operator=(const ForcedTile&) = delete;
+
+  private:
+    static void set(const char* text) {
+#if defined(_WIN32)
+        _putenv_s("SDN_CUDA_TILE", text != nullptr ? text : "");
+#else
+        if (text != nullptr)
+            setenv("SDN_CUDA_TILE", text, 1);
+        else
+            unsetenv("SDN_CUDA_TILE");
+#endif
+    }
+};
 
 // A test that runs on each kind of CUDA device.
 #define SDN_FOR_EACH_CUDA_DEVICE(suite)                                                         \

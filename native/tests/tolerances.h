@@ -51,5 +51,8 @@ inline constexpr double kTensorCore = 2;
 // What the activations behind a tensor core are off, relative to their argument: exp2 and 1/x to 2 units, and for GELU a formula of the
 // normal distribution within 7.5e-8 (1.3 units).
 inline constexpr double kApproximateActivation = 8 * kUnit;
+// The weights of a doubled image's phases are sums rounded to the storage once more: a rounding per product, which add up like a random
+// walk. 5 of its standard deviations, each 1/sqrt(3) of a unit.
+inline constexpr double kPhaseWeights = 3;
 
 }  // namespace sdn::test
