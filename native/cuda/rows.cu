@@ -31,17 +31,17 @@ SDN_KERNEL void look_up_rows(void* out, int32_t out_dtype, const int32_t* ids, i
     }
 }
 
-// Rows of `units` units of `bytes`; an index out of range gives a row of ones in every bit: NaN, -1 or 255.
-SDN_KERNEL void gather_units(void* out, const void* x, const int32_t* rows, int64_t count, int64_t units, int bytes, int64_t x_rows) {
+// Rows of `units` units of `bytes`; an index out of range gives a row of `missing`, 0 or all bits set, which is NaN in every float.
+SDN_KERNEL void gather_units(void* out, const void* x, const int32_t* rows, int64_t count, int64_t units, int bytes, int64_t x_rows,
+                             uint32_t missing) {
     for (int64_t i = block_x() * kThreads + thread_index(); i < count; i += grid_x() * kThreads) {
         const int64_t m = i / units, at = rows[m] * units + (i - m * units);
         const bool valid = rows[m] >= 0 && rows[m] < x_rows;
         if (bytes == 16) {
-            constexpr uint32_t kOnes = 0xffffffffu;
-            const Vec<uint32_t, 4> ones{{kOnes, kOnes, kOnes, kOnes}};
-            store_vec(static_cast<uint32_t*>(out) + 4 * i, valid ? load_vec<4>(static_cast<const uint32_t*>(x) + 4 * at) : ones);
+            const Vec<uint32_t, 4> none{{missing, missing, missing, missing}};
+            store_vec(static_cast<uint32_t*>(out) + 4 * i, valid ? load_vec<4>(static_cast<const uint32_t*>(x) + 4 * at) : none);
         } else {
-            store_bits(out, bytes, i, valid ? load_bits(x, bytes, at) : ~uint64_t{0});
+            store_bits(out, bytes, i, valid ? load_bits(x, bytes, at) : missing | uint64_t{missing} << 32);
         }
     }
 }
@@ -84,7 +84,7 @@ void gather_rows(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const s
     const int bytes = vectors ? 16 : static_cast<int>(dtype_bytes(x.dtype));
     const int64_t units = row_bytes / bytes, count = rows.shape[0] * units;
     launch(queue, "gather_rows", gather_units, grid_for(queue, count), kThreads, 0, out.data, static_cast<const void*>(x.data),
-           static_cast<const int32_t*>(rows.data), count, units, bytes, x.shape[0]);
+           static_cast<const int32_t*>(rows.data), count, units, bytes, x.shape[0], is_float_dtype(x.dtype) ? 0xffffffffu : 0u);
 }
 
 void timestep_embedding(Exec& exec, const sdn_tensor& out, const sdn_tensor& timesteps, const sdn_timestep_params& params) {

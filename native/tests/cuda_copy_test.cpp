@@ -1,9 +1,11 @@
 // sdn_copy on CUDA devices: the paths that its kernels take by size, alignment and layout, bit for bit what the CPU's copy gives.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/dtype.h"
+#include "tests/narrow.h"
 #include "tests/support.h"
 
 namespace sdn::test {
@@ -13,11 +15,13 @@ namespace {
 constexpr int32_t kDtypes[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, SDN_FLOAT64, SDN_INT32, SDN_INT64, SDN_UINT8};
 constexpr int32_t kActivations[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16};
 
-class CudaCopy : public ::testing::Test {
+class CudaCopy : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override {
-        const sdn_status status = sdn_device_open("cuda:emulated", 2, &device_);
-        if (status != SDN_OK) GTEST_SKIP() << sdn_last_error();
+        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
+        const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
+        if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
+        ok(status);
         ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
     }
     void TearDown() override {
@@ -60,7 +64,7 @@ class CudaCopy : public ::testing::Test {
 
 }  // namespace
 
-TEST_F(CudaCopy, EveryPairOfDtypes_DenseStridedAndTransposed) {
+TEST_P(CudaCopy, EveryPairOfDtypes_DenseStridedAndTransposed) {
     for (const int32_t to : kDtypes)
         for (const int32_t from : kDtypes) {
             check({1003}, {1}, {1}, to, from);
@@ -69,7 +73,7 @@ TEST_F(CudaCopy, EveryPairOfDtypes_DenseStridedAndTransposed) {
         }
 }
 
-TEST_F(CudaCopy, SpecialValues_AreThoseOfTheCpu) {
+TEST_P(CudaCopy, SpecialValues_AreThoseOfTheCpu) {
     const double values[] = {
         0,          -0.0,         0.5,           -0.5,   1.5,     2.5,     254.5,         255.5,       -1,
         65504,      65519.999,    65520,         1e-7,   -6e-8,   2.98e-8, 2.980232e-8,   1 + 0x1p-11, 1 + 0x1p-11 + 0x1p-40,
@@ -94,7 +98,7 @@ TEST_F(CudaCopy, SpecialValues_AreThoseOfTheCpu) {
     }
 }
 
-TEST_F(CudaCopy, NaN_StaysNaNAndIsZeroAsInteger) {
+TEST_P(CudaCopy, NaN_StaysNaNAndIsZeroAsInteger) {
     const Array x({1}, SDN_FLOAT64);
     *x.as<double>() = NAN;
     for (const int32_t from : {SDN_FLOAT64, SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
@@ -110,7 +114,7 @@ TEST_F(CudaCopy, NaN_StaysNaNAndIsZeroAsInteger) {
 }
 
 // 16-byte moves and packs of 8 where both sides are aligned, single elements where one is not.
-TEST_F(CudaCopy, SlicesAtEveryAlignment_MoveEveryElement) {
+TEST_P(CudaCopy, SlicesAtEveryAlignment_MoveEveryElement) {
     for (const int32_t to : kActivations)
         for (const int32_t from : kActivations) {
             for (const int64_t first : {0, 1, 2, 4, 8}) {
@@ -125,7 +129,7 @@ TEST_F(CudaCopy, SlicesAtEveryAlignment_MoveEveryElement) {
     check({6, 6}, {6, 1}, {10, 1}, SDN_INT64, SDN_INT64);
 }
 
-TEST_F(CudaCopy, ImagesToAndFromChannelsFirst_MoveEveryElement) {
+TEST_P(CudaCopy, ImagesToAndFromChannelsFirst_MoveEveryElement) {
     for (const int64_t channels : {1, 3, 4, 8, 33, 70})
         for (const int64_t pixels : {1, 7, 8, 31, 64, 65}) {
             const int64_t size = channels * pixels;
@@ -137,5 +141,7 @@ TEST_F(CudaCopy, ImagesToAndFromChannelsFirst_MoveEveryElement) {
     check({2, 3, 10, 12}, {360, 120, 12, 1}, {1, 240, 2, 20}, SDN_BFLOAT16, SDN_BFLOAT16);  // x contiguous along the first
     check({4, 9, 40, 3}, {1080, 120, 3, 1}, {120, 480, 1, 40}, SDN_FLOAT16, SDN_FLOAT32);
 }
+
+SDN_FOR_EACH_CUDA_DEVICE(CudaCopy);
 
 }  // namespace sdn::test

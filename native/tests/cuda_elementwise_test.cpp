@@ -1,9 +1,11 @@
 // What the elementwise, guidance and row ops take on CUDA devices only: activations in 16 bits, mixed dtypes, ids out of range.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/dtype.h"
+#include "tests/narrow.h"
 #include "tests/support.h"
 
 namespace sdn::test {
@@ -12,11 +14,13 @@ namespace {
 
 constexpr int32_t kActivations[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16};
 
-class CudaElementwise : public ::testing::Test {
+class CudaElementwise : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override {
-        const sdn_status status = sdn_device_open("cuda:emulated", 2, &device_);
-        if (status != SDN_OK) GTEST_SKIP() << sdn_last_error();
+        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
+        const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
+        if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
+        ok(status);
         ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
     }
     void TearDown() override {
@@ -50,7 +54,7 @@ Array ids_of(const Shape& shape, const std::vector<int32_t>& values) {
 }  // namespace
 
 // Summed in float64 and rounded once: the very bits.
-TEST_F(CudaElementwise, LinearCombinationOfMixedDtypes_IsRoundedOnce) {
+TEST_P(CudaElementwise, LinearCombinationOfMixedDtypes_IsRoundedOnce) {
     const Shape shape{3, 331};
     const Array a = rounded(Array::random(shape, 1), SDN_FLOAT16), b = Array::random(shape, 2),
                 c = rounded(Array::random(shape, 3), SDN_BFLOAT16);
@@ -67,7 +71,7 @@ TEST_F(CudaElementwise, LinearCombinationOfMixedDtypes_IsRoundedOnce) {
     }
 }
 
-TEST_F(CudaElementwise, ImageToUint8OfEveryDtype_RoundsHalfToEven) {
+TEST_P(CudaElementwise, ImageToUint8OfEveryDtype_RoundsHalfToEven) {
     Array x({1031});
     for (int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i - 515) / 256.0f;
     x[0] = NAN;
@@ -85,7 +89,7 @@ TEST_F(CudaElementwise, ImageToUint8OfEveryDtype_RoundsHalfToEven) {
     }
 }
 
-TEST_F(CudaElementwise, IsFiniteOfEveryDtype_SeesOneBadElementAnywhere) {
+TEST_P(CudaElementwise, IsFiniteOfEveryDtype_SeesOneBadElementAnywhere) {
     for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, SDN_FLOAT64})
         for (const int64_t size : {1, 255, 256, 10007})
             for (const float bad : {NAN, INFINITY, -INFINITY})
@@ -103,7 +107,7 @@ TEST_F(CudaElementwise, IsFiniteOfEveryDtype_SeesOneBadElementAnywhere) {
 }
 
 // With float64 statistics the 16-bit cond costs nothing: as for float32, a handful of roundings of the result.
-TEST_F(CudaElementwise, RescaleGuidanceWithCondIn16Bits_EqualsTheTwin) {
+TEST_P(CudaElementwise, RescaleGuidanceWithCondIn16Bits_EqualsTheTwin) {
     const Shape shape{2, 9, 7, 4};
     const Array guided = Array::random(shape, 1, -3, 3);
     const int64_t count = guided.size() / 2;
@@ -127,7 +131,7 @@ TEST_F(CudaElementwise, RescaleGuidanceWithCondIn16Bits_EqualsTheTwin) {
     }
 }
 
-TEST_F(CudaElementwise, DynamicThresholdWithNaNAndTies_IsThatOfTheCpu) {
+TEST_P(CudaElementwise, DynamicThresholdWithNaNAndTies_IsThatOfTheCpu) {
     const Device cpu("cpu");
     const Exec reference(cpu);
     const auto compare = [&](const Array& x, float ratio) {
@@ -150,7 +154,7 @@ TEST_F(CudaElementwise, DynamicThresholdWithNaNAndTies_IsThatOfTheCpu) {
     }
 }
 
-TEST_F(CudaElementwise, RowOpsIn16Bits_RoundTheFloat32Result) {
+TEST_P(CudaElementwise, RowOpsIn16Bits_RoundTheFloat32Result) {
     const Array table = Array::random({9, 20}, 1), position = Array::random({5, 20}, 2), t = Array::of({3}, {0, 999, 421.5f});
     const Array ids = ids_of({2, 5}, {0, 8, 3, 3, 1, 5, 2, 0, 6, 4});
     const Weight token(device_, SDN_WEIGHT_EMBEDDING, {&table}, {}), positions(device_, SDN_WEIGHT_EMBEDDING, {&position}, {});
@@ -168,7 +172,7 @@ TEST_F(CudaElementwise, RowOpsIn16Bits_RoundTheFloat32Result) {
 }
 
 // The host cannot look at ids without waiting for the device, so a bad one gives a row that every check of the result finds.
-TEST_F(CudaElementwise, IndicesOutOfRange_GiveRowsOfNaN) {
+TEST_P(CudaElementwise, IndicesOutOfRange_GiveRowsOfNaN) {
     const Array table = Array::random({7, 12}, 1);
     const Weight token(device_, SDN_WEIGHT_EMBEDDING, {&table}, {});
     const Array ids = ids_of({4}, {6, 7, -1, 0}), out({4, 12});
@@ -186,11 +190,18 @@ TEST_F(CudaElementwise, IndicesOutOfRange_GiveRowsOfNaN) {
                     ASSERT_EQ(got[static_cast<size_t>(i)], from[static_cast<size_t>(ids.as<int32_t>()[row] * columns + i % columns)]);
             }
         }
+    const Array counts({7, 3}, SDN_INT32), picked({4, 3}, SDN_INT32);
+    for (int32_t i = 0; i < 21; ++i) counts.as<int32_t>()[i] = i + 1;
+    ok(sdn_gather_rows(exec_, picked(), counts(), ids()));
+    for (int64_t i = 3; i < 9; ++i) EXPECT_EQ(picked.as<int32_t>()[i], 0);  // there is no NaN for integers
+    EXPECT_EQ(picked.as<int32_t>()[0], 19);
     for (int64_t c = 0; c < 12; ++c) {
         EXPECT_EQ(out[c], table[6 * 12 + c]);
         EXPECT_TRUE(std::isnan(out[12 + c]) && std::isnan(out[24 + c]));
         EXPECT_EQ(out[36 + c], table[c]);
     }
 }
+
+SDN_FOR_EACH_CUDA_DEVICE(CudaElementwise);
 
 }  // namespace sdn::test

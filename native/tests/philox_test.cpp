@@ -1,5 +1,6 @@
 // sdn_philox_normal, against numbers that PyTorch users printed from their GPUs.
 #include <cmath>
+#include <cstdlib>
 
 #include "core/philox.h"
 #include "tests/support.h"
@@ -23,6 +24,7 @@ void expect_printed(const Array& got, const std::vector<Printed>& printed) {
 class PhiloxNormal : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override {
+        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
         const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
         if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
         ok(status);
@@ -130,10 +132,10 @@ TEST_P(PhiloxNormal, BadArguments_NameThem) {
     expect_error(sdn_philox_normal(exec_, out(), 1, 0, -1, 1536, nullptr), SDN_ERROR_INVALID_ARGUMENT, {"-1"});
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, PhiloxNormal, ::testing::Values("cpu", "cuda:emulated"),
+INSTANTIATE_TEST_SUITE_P(On, PhiloxNormal, ::testing::Values("cpu", "cuda:emulated", "cuda:0"),
                          [](const ::testing::TestParamInfo<const char*>& info) {
                              const std::string name = info.param;
-                             return name == "cpu" ? "Cpu" : "Emulated";
+                             return name == "cuda:0" ? std::string("gpu") : name.substr(name.find(':') + 1);
                          });
 
 // pytorch/pytorch issue 143086: randn(1, 49 * 12 * 112 * 144) of seed 1, so many elements that every thread draws several times.
