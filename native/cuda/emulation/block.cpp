@@ -132,8 +132,22 @@ void Block::run(const char* kernel, const Shape& shape, const int64_t (&block)[3
             switch_fiber(fibers_.system, *current_);
         }
     }
+    drop_copies();
     running = {};
     if (failure_) std::rethrow_exception(failure_);
+}
+
+// Copies that nobody has waited for.
+void Block::drop_copies() {
+    if (!copying_) return;
+    for (AsyncCopies& own : copies_) {
+        for (; own.landed < own.copies.size(); ++own.landed) {
+            const AsyncCopies::Copy& copy = own.copies[own.landed];
+            end_landing(copy.target, static_cast<uint32_t>(copy.bytes));
+        }
+        own.clear();
+    }
+    copying_ = false;
 }
 
 // What runs on every fiber: threads that have not begun, one after another, until the next to go on is one that has.
@@ -144,7 +158,6 @@ void Block::fiber_main() {
         block.now_running(block.chosen_);
         bool more = false;
         try {
-            if (!block.copies().copies.empty() || !block.copies().groups.empty()) block.copies().clear();
             (*block.body_)();
             block.end_thread();
             more = block.choose();

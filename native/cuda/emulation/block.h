@@ -85,7 +85,10 @@ class Block {
     void meet_block(Stop stop, const Site& site);
 
     Warp& warp() { return warps_[running.thread / kLanes]; }
-    AsyncCopies& copies() { return copies_[static_cast<size_t>(running.thread)]; }
+    AsyncCopies& copies() {
+        copying_ = true;
+        return copies_[static_cast<size_t>(running.thread)];
+    }
     void set_any() { any_ = true; }
     bool last_any() const { return last_any_; }
     void advance_clock();
@@ -107,6 +110,7 @@ class Block {
     struct Cancelled {};  // unwinds the threads that are left after one has failed
 
     static void fiber_main();
+    void drop_copies();
     void end_thread();
     void arrive(Warp& warp, Stop stop, const Site& site);
     void stop_running();
@@ -148,7 +152,8 @@ class Block {
     uint32_t clock_ = 1;
     std::vector<unsigned char> memory_;
     std::vector<uint32_t> writes_, reads_, byte_writes_, byte_reads_;
-    std::vector<AsyncCopies> copies_;
+    std::vector<AsyncCopies> copies_;  // of each thread
+    bool copying_ = false;             // somebody has copies, or groups
 };
 
 const char* name_of(Stop stop);

@@ -18,18 +18,18 @@ class Shared {
     class Element {
       public:
         operator T() const&& { return get(); }
-        void operator=(T value) const&& { set(value); }
-        void operator=(Element&& other) const&& { set(other.get()); }
+        void operator=(T value) && { set(value); }
+        void operator=(Element&& other) && { set(other.get()); }
         template <class V>
-        void operator+=(V value) const&& {
+        void operator+=(V value) && {
             set(static_cast<T>(get() + value));
         }
         template <class V>
-        void operator-=(V value) const&& {
+        void operator-=(V value) && {
             set(static_cast<T>(get() - value));
         }
         template <class V>
-        void operator*=(V value) const&& {
+        void operator*=(V value) && {
             set(static_cast<T>(get() * value));
         }
         void operator&() const = delete;
