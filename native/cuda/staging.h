@@ -63,7 +63,7 @@ class Staging {
     };
 
   private:
-    static constexpr int64_t kHalfBytes = int64_t{8} << 20;
+    static constexpr int64_t kHalfBytes = int64_t{4} << 20;
     static constexpr size_t kMostLanes = 8;
 
     Lane* borrow();
