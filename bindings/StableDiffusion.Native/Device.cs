@@ -78,6 +78,12 @@ public sealed class Device : IDisposable
     /// <summary>CPU worker threads, the caller included.</summary>
     public int Threads { get; }
 
+    /// <summary>
+    /// Whether ops are queued and done later: on a CUDA device, unless the environment variable SDN_CUDA_SYNC=1 makes every op wait, so that a
+    /// fault names its op.
+    /// </summary>
+    public bool WorksBehindCalls => Kind == DeviceKind.Cuda && (Environment.GetEnvironmentVariable("SDN_CUDA_SYNC") is null or "" or "0");
+
     /// <summary>Why this device was chosen, when it was chosen automatically.</summary>
     public string? Reason { get; private init; }
 

@@ -195,6 +195,9 @@ public static unsafe class Ops
         return output;
     }
 
+    /// <summary>The dense x in that dtype: a view of it where it has it already, else a copy. Dispose it after its last use in either case.</summary>
+    public static Tensor Converted(this Exec exec, Tensor x, DType dtype) => x.IsNone ? x : x.DType == dtype ? x.View(x.Shape) : exec.Contiguous(x, dtype);
+
     /// <summary><c>round(255 * clamp(x/2 + 1/2, 0, 1))</c>, half to even, as uint8.</summary>
     public static Tensor ImageToUInt8(this Exec exec, Tensor x)
     {

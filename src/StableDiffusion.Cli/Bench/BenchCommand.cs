@@ -1,6 +1,7 @@
 using System.CommandLine;
 using StableDiffusion.Models;
 using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
 
 namespace StableDiffusion.Cli.Bench;
 
@@ -17,14 +18,14 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
 
-    private readonly Option<DType?> _dtype = OptionFactory.Parsed<DType?>("--dtype", "TYPE", "How weights are kept: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU]",
+    private readonly Option<DType?> _dtype = OptionFactory.Parsed<DType?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, and on CUDA fp16 with a bf16 VAE]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
 
     private readonly Option<string> _device = OptionFactory.TextWithDefault("--device", "NAME", "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cuda or cuda:N.", "auto", "-d");
 
-    private readonly Option<int> _repeat = OptionFactory.Int("--repeat", "N", "Runs per phase; the fastest counts.", 1, 1, 1000, "-r");
+    private readonly Option<int?> _repeat = OptionFactory.OptionalInt("--repeat", "N", "Runs per phase; the fastest counts, on CUDA the mean of runs queued one behind the other. [default: 1, on CUDA 20]", 1, "-r");
 
     private readonly Option<string[]> _phase = OptionFactory.Texts("--phase", "NAME", $"Run only this phase (may be given several times): {string.Join(", ", BenchPhase.Names)}. [default: all]");
 
@@ -57,9 +58,13 @@ internal sealed class BenchCommand : CliCommand
         The parts that the phases need are loaded together, as for 'generate', so the peak memory is that of a real picture.
         GFLOP/s counts 2 per multiply-add of matrix work. The share is that of the peak measured on the same threads.
 
+        On CUDA the time is that between two events on the device, after a first run that does not count. The UNet step and the decoder are
+        captured and replayed as graphs, as 'generate' replays the UNet; "op by op" is the time without.
+
         JSON:
-          {"arch","size","batch","dtype","threads","device","phases":[{"name","seconds","gflops","peak_share"}],
-           "checkpoint_bytes","weights_bytes","peak_bytes"}; --layers adds "layers":[{"path","calls","seconds","gflops","peak_share"}] to a phase
+          {"arch","size","batch","dtype","vae_dtype","threads","device","phases":[{"name","seconds","gflops","peak_share"}],
+           "checkpoint_bytes","weights_bytes","work_bytes","peak_bytes"}; --layers adds "layers":[{"path","calls","seconds","gflops","peak_share"}]
+          to a phase; on CUDA a phase that was replayed as a graph has "eager_seconds", and peak_share is null where no peak is known
 
         Examples:
           {{CommandLineApp.Name}} bench --arch sd15 --size 512
@@ -72,11 +77,13 @@ internal sealed class BenchCommand : CliCommand
         string[] phases = PhasesOf(parsed.GetValue(_phase) ?? []);
         (int Width, int Height) size = parsed.GetValue(_size) ?? (arch.Vae.SampleSize, arch.Vae.SampleSize);
         using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads));
-        var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), parsed.GetValue(_dtype) ?? DType.Float32,
-            phases, parsed.GetValue(_repeat), parsed.GetValue(_layers));
+        var options = new LoadOptions { WeightDType = parsed.GetValue(_dtype) };
+        var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
+            phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers));
         if (!parsed.GetValue(_json))
         {
-            _terminal.Err.WriteLine($"{arch.Title}, {size.Width}x{size.Height}, batch {settings.Batch}, {DTypeNames.Name(settings.DType)} on {device} ({device.Info.InstructionSet}, {device.Threads} threads)");
+            string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads" : "";
+            _terminal.Err.WriteLine($"{arch.Title}, {size.Width}x{size.Height}, batch {settings.Batch}, {DTypeNames.Name(settings.DType)} on {device} ({device.Info.InstructionSet}{threads})");
         }
         BenchResult result = BenchRun.Run(settings, device, parsed.GetValue(_json) ? _ => { } : _terminal.Err.WriteLine, _cancellation);
         if (parsed.GetValue(_json))

@@ -13,19 +13,18 @@ internal sealed class BenchModel : IDisposable
     private readonly Device _device;
     private readonly List<(Layer Component, LayerBuilder Builder)> _components = [];
     private readonly RandomWeightSource _source;
-    private readonly DType _dtype;
 
     /// <summary>Declares the components; <see cref="Load"/> makes them.</summary>
     internal BenchModel(BenchSettings settings, Device device)
     {
-        (_device, _dtype) = (device, settings.DType);
+        _device = device;
         _source = new RandomWeightSource(seed: 0, (WeightDType)settings.DType);
         (int height, int width) = (settings.Height / settings.Arch.Vae.ScaleFactor, settings.Width / settings.Arch.Vae.ScaleFactor);
         Phases = [.. settings.Phases.Select<string, BenchPhase>(name => name switch
         {
-            BenchPhase.TextEncoder => new TextEncoderPhase([.. settings.Arch.TextEncoders.Select(config => Declare(builder => new ClipTextModel(builder, config)))]),
-            BenchPhase.UnetStep => new UnetStepPhase(Declare(builder => new UNet2DConditionModel(builder, settings.Arch.Unet)), settings.Batch, height, width),
-            _ => new VaeDecodePhase(Declare(builder => new AutoencoderKL(builder, settings.Arch.Vae)), settings.Batch, height, width),
+            BenchPhase.TextEncoder => new TextEncoderPhase([.. settings.Arch.TextEncoders.Select(config => Declare(settings.DType, builder => new ClipTextModel(builder, config)))]),
+            BenchPhase.UnetStep => new UnetStepPhase(Declare(settings.DType, builder => new UNet2DConditionModel(builder, settings.Arch.Unet)), settings.Batch, height, width),
+            _ => new VaeDecodePhase(Declare(settings.VaeDType, builder => new AutoencoderKL(builder, settings.Arch.Vae)), settings.Batch, height, width),
         })];
     }
 
@@ -33,7 +32,7 @@ internal sealed class BenchModel : IDisposable
     internal IReadOnlyList<BenchPhase> Phases { get; }
 
     /// <summary>What the weights would take in files of this dtype.</summary>
-    internal long CheckpointBytes => _components.Sum(c => c.Component.ParameterCount) * _dtype.Size();
+    internal long CheckpointBytes => _components.Sum(c => c.Component.ParameterCount * c.Builder.Storage.Size());
 
     /// <summary>What they take in device memory, packed.</summary>
     internal long WeightBytes => _components.Sum(c => c.Component.WeightBytes);
@@ -63,9 +62,9 @@ internal sealed class BenchModel : IDisposable
         _source.Dispose();
     }
 
-    private T Declare<T>(Func<LayerBuilder, T> make) where T : Layer
+    private T Declare<T>(DType dtype, Func<LayerBuilder, T> make) where T : Layer
     {
-        var builder = new LayerBuilder(_device, _dtype, new WeightScope(_source));
+        var builder = new LayerBuilder(_device, dtype, new WeightScope(_source));
         T component = make(builder);
         _components.Add((component, builder));
         return component;

@@ -23,6 +23,9 @@ internal abstract class BenchPhase(string name)
     /// <summary>What is timed.</summary>
     internal abstract void Run(Exec exec);
 
+    /// <summary>Whether it moves nothing between host and device, so that it can be captured.</summary>
+    internal virtual bool CanBeCaptured => true;
+
     /// <summary>Frees the inputs.</summary>
     internal abstract void Release();
 
@@ -47,6 +50,8 @@ internal sealed class TextEncoderPhase(IReadOnlyList<ClipTextModel> encoders) : 
 {
     private const int Begin = 49406, Word = 320, End = 49407;
 
+    internal override bool CanBeCaptured => false;
+
     internal override void Prepare(Exec exec) { }
 
     internal override void Run(Exec exec)
@@ -69,7 +74,7 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
 {
     private const int Tokens = 77, TimeIds = 6;
     private const float Timestep = 501, GuidanceScale = 7.5f;
-    private Tensor _sample;
+    private Tensor _sample, _timesteps;
     private UnetContext? _context;
 
     internal override void Prepare(Exec exec)
@@ -86,12 +91,14 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
         {
             _context = unet.PrepareContext(exec, states);
         }
-        _sample = Noise(exec, 2 * batch, height, width, config.InChannels);
+        using Tensor noise = Noise(exec, 2 * batch, height, width, config.InChannels);
+        _sample = exec.Contiguous(noise, unet.ActivationDType);
+        _timesteps = exec.Upload<float>([.. Enumerable.Repeat(Timestep, 2 * batch)], DType.Float32, 2 * batch);
     }
 
     internal override void Run(Exec exec)
     {
-        using Tensor prediction = unet.Forward(exec, _sample, [Timestep], _context!);
+        using Tensor prediction = unet.Forward(exec, _sample, _timesteps, _context!);
         using Tensor guided = exec.Alloc(DType.Float32, batch, height, width, unet.Config.OutChannels);
         exec.LinearCombination(guided, [prediction.Slice(0, 0, batch), prediction.Slice(0, batch, batch)], [1 - GuidanceScale, GuidanceScale]);
     }
@@ -99,6 +106,7 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
     internal override void Release()
     {
         _sample.Dispose();
+        _timesteps.Dispose();
         _context!.Dispose();
     }
 }

@@ -4,27 +4,38 @@ using StableDiffusion.Native;
 namespace StableDiffusion.Cli.Bench;
 
 /// <summary>What one phase took.</summary>
-internal sealed record PhaseResult(string Name, double Seconds, double Flops, IReadOnlyList<LayerCost>? Layers);
+/// <param name="Name">Its name.</param>
+/// <param name="Seconds">Of one run; on CUDA device time.</param>
+/// <param name="Flops">Operations of one run.</param>
+/// <param name="Layers">Those of its layers, if asked for.</param>
+/// <param name="EagerSeconds">Where it was replayed as a graph: the time op by op.</param>
+internal sealed record PhaseResult(string Name, double Seconds, double Flops, IReadOnlyList<LayerCost>? Layers, double? EagerSeconds = null);
 
 /// <summary>What <c>bench</c> found.</summary>
 internal sealed record BenchResult(
-    BenchSettings Settings, DeviceInfo Device, int Threads, IReadOnlyList<PhaseResult> Phases, double PeakGflops,
+    BenchSettings Settings, DeviceInfo Device, int Threads, IReadOnlyList<PhaseResult> Phases, double? PeakGflops,
     long CheckpointBytes, long WeightBytes, long ArenaBytes, long PeakBytes)
 {
     private const double Giga = 1e9;
 
     /// <summary>A name that opens this device again.</summary>
-    private string DeviceName => Device.Kind == DeviceKind.Cpu ? $"cpu:{Device.InstructionSet}" : Units.Text($"cuda:{Device.Index}");
+    private string DeviceName => Device.Kind == DeviceKind.Cpu ? $"cpu:{Device.InstructionSet}" : Device.Emulated ? "cuda:emulated" : Units.Text($"cuda:{Device.Index}");
 
     internal void Write(Terminal terminal, int top)
     {
-        var phases = new TextTable("phase", "seconds>", "GFLOP>", "GFLOP/s>", "of peak>");
+        bool cuda = Device.Kind == DeviceKind.Cuda;
+        string[] columns = ["phase", "seconds>", "GFLOP>", "GFLOP/s>", "of peak>"];
+        var phases = new TextTable(cuda ? [.. columns, "op by op>"] : columns);
         foreach (PhaseResult phase in Phases)
         {
-            phases.Add(phase.Name, Units.Text($"{phase.Seconds:0.000}"), Units.Text($"{phase.Flops / Giga:0.0}"), Rate(phase.Flops, phase.Seconds), Share(phase.Flops, phase.Seconds));
+            string[] cells = [phase.Name, Seconds(phase.Seconds), Units.Text($"{phase.Flops / Giga:0.0}"), Rate(phase.Flops, phase.Seconds), Share(phase.Flops, phase.Seconds)];
+            phases.Add(cuda ? [.. cells, phase.EagerSeconds is { } eager ? Seconds(eager) : ""] : cells);
         }
         phases.WriteTo(terminal);
-        terminal.Out.WriteLine(Units.Text($"peak of {DeviceName} on {Threads} thread(s): {PeakGflops:0} GFLOP/s"));
+        if (PeakGflops is { } peak)
+        {
+            terminal.Out.WriteLine(Units.Text($"peak of {DeviceName}{(cuda ? "" : $" on {Threads} thread(s)")}: {peak:0} GFLOP/s (float32)"));
+        }
         terminal.Out.WriteLine($"weights {Units.Bytes(WeightBytes)} (in a file {Units.Bytes(CheckpointBytes)}), work {Units.Bytes(ArenaBytes)}, peak of the process {Units.Bytes(PeakBytes)}");
         foreach (PhaseResult phase in Phases.Where(p => p.Layers is not null))
         {
@@ -39,11 +50,13 @@ internal sealed record BenchResult(
         ["size"] = Settings.Width == Settings.Height ? Settings.Width : $"{Settings.Width}x{Settings.Height}",
         ["batch"] = Settings.Batch,
         ["dtype"] = DTypeNames.Name(Settings.DType),
+        ["vae_dtype"] = DTypeNames.Name(Settings.VaeDType),
         ["threads"] = Threads,
         ["device"] = DeviceName,
         ["phases"] = new JsonArray([.. Phases.Select(PhaseToJson)]),
         ["checkpoint_bytes"] = CheckpointBytes,
         ["weights_bytes"] = WeightBytes,
+        ["work_bytes"] = ArenaBytes,
         ["peak_bytes"] = PeakBytes,
     };
 
@@ -68,6 +81,10 @@ internal sealed record BenchResult(
     {
         var json = new JsonObject { ["name"] = phase.Name };
         AddFigures(json, phase.Seconds, phase.Flops);
+        if (phase.EagerSeconds is { } eager)
+        {
+            json["eager_seconds"] = Math.Round(eager, 6);
+        }
         if (phase.Layers is not null)
         {
             json["layers"] = new JsonArray([.. phase.Layers.Select(layer =>
@@ -85,10 +102,13 @@ internal sealed record BenchResult(
         double gflops = seconds > 0 ? flops / seconds / Giga : 0;
         json["seconds"] = Math.Round(seconds, 6);
         json["gflops"] = Math.Round(gflops, 3);
-        json["peak_share"] = Math.Round(gflops / PeakGflops, 4);
+        json["peak_share"] = PeakGflops is { } peak ? Math.Round(gflops / peak, 4) : null;
     }
 
     private static string Rate(double flops, double seconds) => flops > 0 && seconds > 0 ? Units.Text($"{flops / seconds / Giga:0.0}") : "";
 
-    private string Share(double flops, double seconds) => flops > 0 && seconds > 0 ? Units.Text($"{100 * flops / seconds / Giga / PeakGflops:0.0} %") : "";
+    private string Share(double flops, double seconds) =>
+        flops > 0 && seconds > 0 && PeakGflops is { } peak ? Units.Text($"{100 * flops / seconds / Giga / peak:0.0} %") : "";
+
+    private static string Seconds(double seconds) => seconds < 0.1 ? Units.Text($"{seconds:0.00000}") : Units.Text($"{seconds:0.000}");
 }

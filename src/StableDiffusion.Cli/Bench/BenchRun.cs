@@ -28,18 +28,35 @@ internal static class BenchRun
         {
             throw new OutOfDeviceMemoryException($"Running {settings.Width}x{settings.Height} in batches of {settings.Batch}", arena, free, "Use a smaller --size or --batch.");
         }
-        double peak = device.MeasurePeakGflops(PeakSeconds);
+        double? peak = MeasurePeak(device);
         using Exec exec = Exec.Create(device, arena);
         exec.Cancellation = cancellation;
         var results = new List<PhaseResult>();
         foreach (BenchPhase phase in model.Phases)
         {
             say($"running {phase.Name}");
-            results.Add(Time(phase, exec, settings, Measure(phase, device).Flops));
+            double flops = Measure(phase, device).Flops;
+            exec.Reset();
+            phase.Prepare(exec);
+            results.Add(device.Kind == DeviceKind.Cuda ? TimeOnDevice(phase, exec, settings) : Time(phase, exec, settings, flops));
+            phase.Release();
         }
         // Other work on the machine can only lower it, so the better of two is nearer to the truth.
-        peak = Math.Max(peak, device.MeasurePeakGflops(PeakSeconds));
+        peak = peak is { } first ? Math.Max(first, MeasurePeak(device) ?? 0) : null;
         return new BenchResult(settings, device.Info, device.Threads, results, peak, model.CheckpointBytes, model.WeightBytes, arena, ProcessMemory.Peak());
+    }
+
+    /// <summary>The device's peak; null where it cannot be measured.</summary>
+    private static double? MeasurePeak(Device device)
+    {
+        try
+        {
+            return device.MeasurePeakGflops(PeakSeconds);
+        }
+        catch (NotSupportedException)
+        {
+            return null;
+        }
     }
 
     private static ExecStats Measure(BenchPhase phase, Device device)
@@ -53,8 +70,6 @@ internal static class BenchRun
 
     private static PhaseResult Time(BenchPhase phase, Exec exec, BenchSettings settings, double flops)
     {
-        exec.Reset();
-        phase.Prepare(exec);
         if (flops < WarmUpFlops)
         {
             phase.Run(exec);
@@ -73,7 +88,46 @@ internal static class BenchRun
                 best = new PhaseResult(phase.Name, seconds, exec.Stats.Flops - before, profile?.Costs);
             }
         }
-        phase.Release();
         return best!;
+    }
+
+    /// <summary>Device time: many runs queued between two events, with one wait at the end; as a graph where the phase can be captured.</summary>
+    private static PhaseResult TimeOnDevice(BenchPhase phase, Exec exec, BenchSettings settings)
+    {
+        long before = exec.Stats.Flops;
+        phase.Run(exec);
+        exec.Synchronize();
+        double flops = exec.Stats.Flops - before;
+        double eager = Between(exec, settings.Repeat, () => phase.Run(exec));
+        IReadOnlyList<LayerCost>? layers = null;
+        if (settings.Layers)
+        {
+            using var profile = new DeviceLayerProfile(phase.Name, exec.Device);
+            exec.Trace = profile;
+            phase.Run(exec);
+            exec.Trace = null;
+            exec.Synchronize();
+            layers = profile.Costs();
+        }
+        if (!phase.CanBeCaptured)
+        {
+            return new PhaseResult(phase.Name, eager, flops, layers);
+        }
+        using Graph graph = exec.Capture(() => phase.Run(exec));
+        graph.Launch(exec);
+        return new PhaseResult(phase.Name, Between(exec, settings.Repeat, () => graph.Launch(exec)), flops, layers, eager);
+    }
+
+    private static double Between(Exec exec, int runs, Action run)
+    {
+        using DeviceEvent begin = new(exec.Device), end = new(exec.Device);
+        begin.Record(exec);
+        for (int i = 0; i < runs; i++)
+        {
+            run();
+        }
+        end.Record(exec);
+        end.Synchronize();
+        return end.ElapsedMilliseconds(begin) / runs / 1000;
     }
 }

@@ -9,7 +9,8 @@ namespace StableDiffusion.Cli.Bench;
 /// <param name="Height">Of the picture, in pixels.</param>
 /// <param name="Batch">Pictures; the UNet's batch is twice that.</param>
 /// <param name="DType">How weights are kept.</param>
+/// <param name="VaeDType">How those of the VAE are kept.</param>
 /// <param name="Phases">Names of the phases to run, in order.</param>
 /// <param name="Repeat">Runs per phase.</param>
 /// <param name="Layers">Whether layers are timed too.</param>
-internal sealed record BenchSettings(Architecture Arch, int Width, int Height, int Batch, DType DType, IReadOnlyList<string> Phases, int Repeat, bool Layers);
+internal sealed record BenchSettings(Architecture Arch, int Width, int Height, int Batch, DType DType, DType VaeDType, IReadOnlyList<string> Phases, int Repeat, bool Layers);

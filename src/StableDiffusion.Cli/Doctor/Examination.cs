@@ -95,6 +95,7 @@ internal static class Examination
     private static void LookAtCuda(Diagnosis diagnosis)
     {
         const string Heading = "CUDA";
+        diagnosis.Fact(Heading, "kernels", NativeLibraryLocator.BuildInfo.Split("; ").LastOrDefault(part => part.Contains("CUDA", StringComparison.Ordinal)) ?? "not said");
         try
         {
             (int count, string? reason) = Device.Count(DeviceKind.Cuda);
@@ -104,14 +105,27 @@ internal static class Examination
             }
             for (int i = 0; i < count; i++)
             {
-                using Device device = Device.Open($"cuda:{i}");
-                DeviceInfo info = device.Info;
-                diagnosis.Fact(Heading, $"cuda:{i}", $"{info.Name}, {info.InstructionSet}, {Units.Bytes(info.FreeBytes)} of {Units.Bytes(info.TotalBytes)} free");
+                LookAtCudaDevice(diagnosis, Heading, $"cuda:{i}");
             }
         }
         catch (Exception failure)
         {
             diagnosis.Fact(Heading, "devices", $"none: {Failures.TextOf(failure)}");
+        }
+    }
+
+    private static void LookAtCudaDevice(Diagnosis diagnosis, string heading, string name)
+    {
+        try
+        {
+            using Device device = Device.Open(name);
+            DeviceInfo info = device.Info;
+            diagnosis.Fact(heading, name, Units.Text(
+                $"{info.Name}, {info.InstructionSet}, {info.Multiprocessors} multiprocessors of {info.ThreadsPerMultiprocessor} threads, {Units.Bytes(info.FreeBytes)} of {Units.Bytes(info.TotalBytes)} free"));
+        }
+        catch (Exception failure)
+        {
+            diagnosis.Fact(heading, name, $"not available: {Failures.TextOf(failure)}");
         }
     }
 

@@ -70,7 +70,7 @@ internal sealed class GenerateCommand : CliCommand
                 view.Begin(new DrawingPlan(job, request, parts));
             }
             view.BeginBatch(i, batches.Count, batch);
-            using GenerationResult result = pipeline.Generate(request, view, _cancellation);
+            using GenerationResult result = Generate(pipeline, request, job, view);
             view.Warnings(result.Warnings);
             for (int j = 0; j < batch.Length; j++)
             {
@@ -84,5 +84,19 @@ internal sealed class GenerateCommand : CliCommand
             LatentsFile.Write(job.SaveLatentsTo, FloatTensor.Concat([.. final]));
         }
         view.Done(clock.Elapsed);
+    }
+
+    /// <summary>Draws; latents that could not be decoded are saved where latents were asked for.</summary>
+    private GenerationResult Generate(StableDiffusionPipeline pipeline, GenerationRequest request, GenerateJob job, GenerationView view)
+    {
+        try
+        {
+            return pipeline.Generate(request, view, _cancellation);
+        }
+        catch (GenerationOutOfMemoryException failure) when (job.SaveLatentsTo is not null)
+        {
+            LatentsFile.Write(job.SaveLatentsTo, failure.Latents);
+            throw new CliException(ExitCode.Memory, $"{failure.Message} They are in {job.SaveLatentsTo}", failure);
+        }
     }
 }

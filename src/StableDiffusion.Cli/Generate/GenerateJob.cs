@@ -45,6 +45,7 @@ internal sealed class GenerateJob
             GuidanceRescale = parsed.GetValue(options.GuidanceRescale) ?? 0,
             Eta = parsed.GetValue(options.Eta) ?? 0,
             ClipSkip = parsed.GetValue(options.ClipSkip),
+            VaeTiling = parsed.GetValue(options.VaeTiling),
             Width = size?.Width ?? parsed.GetValue(options.Width),
             Height = size?.Height ?? parsed.GetValue(options.Height),
             OriginalSize = Swap(parsed.GetValue(options.Sdxl.OriginalSize)),

@@ -64,7 +64,11 @@ internal sealed class GenerateOptions
     internal Option<int> Threads { get; } = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core. Does not change the pictures.", 0, 0, 4096, "-t");
 
     internal Option<DType?> DType { get; } = OptionFactory.Parsed<DType?>("--dtype", "TYPE",
-        "How weights are kept in memory: auto, fp32, fp16 or bf16; the last two take half the memory. [default: auto]", DTypeNames.TryParse, DTypeNames.Complaint);
+        "How weights are kept in memory, and on CUDA computed with: auto, fp32, fp16 or bf16; the last two take half the memory. [default: auto, which is fp32 on the CPU and fp16 on CUDA]",
+        DTypeNames.TryParse, DTypeNames.Complaint);
+
+    internal Option<bool> VaeTiling { get; } = OptionFactory.Flag("--vae-tiling",
+        "Decode in overlapping tiles of 512 pixels, which takes less memory. Without it, only where the decoder does not fit in one piece.");
 
     internal Option<long?> MemoryLimit { get; } = OptionFactory.Parsed<long?>("--memory-limit", "BYTES",
         "Memory that weights and work together may take, as 4G or 800M; more is refused before the start. [default: what is free]", Units.TryParseBytes,
@@ -88,7 +92,7 @@ internal sealed class GenerateOptions
         Option[] options =
         [
             Model, Output, Negative, Steps, Guidance, Seed, Count, Size, Width, Height, Scheduler, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
-            Device, Threads, DType, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
+            Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
         foreach (Option option in options)
         {

@@ -15,6 +15,8 @@ internal sealed class JsonView(Terminal terminal) : GenerationView(terminal)
         ["event"] = "start",
         ["model"] = plan.Job.Model,
         ["device"] = plan.Parts.Device.ToString(),
+        ["dtype"] = DTypeNames.Name(plan.Parts.Unet.Storage),
+        ["vae_dtype"] = DTypeNames.Name(plan.Parts.Vae.Storage),
         ["images"] = plan.Job.Images.Count,
         ["steps"] = plan.Job.Steps,
         ["width"] = plan.Width,

@@ -17,9 +17,10 @@ public sealed class Conv2d : Layer
     /// <param name="kernel">Side of the kernel, in pixels.</param>
     /// <param name="stride">1 or 2.</param>
     /// <param name="padding">Zeros around the image; by default as many as keep its size at stride 1.</param>
-    public Conv2d(LayerBuilder builder, long inputs, long outputs, int kernel = 3, int stride = 1, Padding? padding = null) : base(builder)
+    /// <param name="doubles">Whether it will see images doubled by nearest neighbour; a device may prepare for that.</param>
+    public Conv2d(LayerBuilder builder, long inputs, long outputs, int kernel = 3, int stride = 1, Padding? padding = null, bool doubles = false) : base(builder)
     {
-        _weight = builder.Convolution(inputs, outputs, kernel);
+        _weight = builder.Convolution(inputs, outputs, kernel, doubles);
         (_kernel, _stride, _padding) = (kernel, stride, padding ?? Padding.All((kernel - 1) / 2));
     }
 

@@ -16,6 +16,6 @@ public sealed class Embedding : Layer
     public Tensor Forward(Exec exec, Tensor ids, Embedding? positions = null)
     {
         using TraceScope trace = Trace(exec);
-        return exec.Embedding(ids, _weight.Value, positions?._weight.Value);
+        return exec.Embedding(ids, _weight.Value, positions?._weight.Value, ActivationDType);
     }
 }

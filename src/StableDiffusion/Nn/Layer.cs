@@ -20,11 +20,18 @@ public abstract class Layer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(builder);
         Path = builder.Path;
+        (Storage, ActivationDType) = (builder.Storage, builder.ActivationDType);
         builder.Claim(this);
     }
 
     /// <summary>Path in the model, as diffusers names it: <c>down_blocks.0.resnets.1</c>. Empty for a model.</summary>
     public string Path { get; }
+
+    /// <summary>How its weights are kept.</summary>
+    public DType Storage { get; }
+
+    /// <summary>The type of the activations it takes and gives.</summary>
+    public DType ActivationDType { get; }
 
     /// <summary>The layers directly inside this one, in order of declaration.</summary>
     public IReadOnlyList<Layer> Children => _children;

@@ -48,6 +48,9 @@ public sealed class LayerBuilder
     /// <summary>How the weights are kept.</summary>
     public DType Storage { get; }
 
+    /// <summary>The type of the activations that go with them, see <see cref="Device.ActivationDType"/>.</summary>
+    public DType ActivationDType => Device.ActivationDType(Storage);
+
     /// <summary>Where this place's weights stand.</summary>
     public WeightScope Scope { get; }
 
@@ -113,9 +116,9 @@ public sealed class LayerBuilder
     internal PackedWeight Geglu(long inputs, long outputs, WeightScope part) =>
         Declare(WeightKind.Matrix, [2 * outputs, inputs], bias: true, [part], geglu: true);
 
-    /// <summary>Declares the weight of a convolution <c>[outputs, inputs, kernel, kernel]</c> with its bias.</summary>
-    internal PackedWeight Convolution(long inputs, long outputs, int kernel) =>
-        Declare(WeightKind.Conv2d, [outputs, inputs, kernel, kernel], bias: true, [Scope]);
+    /// <summary>Declares the weight of a convolution <c>[outputs, inputs, kernel, kernel]</c> with its bias; one that <paramref name="doubles"/> sees enlarged images.</summary>
+    internal PackedWeight Convolution(long inputs, long outputs, int kernel, bool doubles) =>
+        Declare(WeightKind.Conv2d, [outputs, inputs, kernel, kernel], bias: true, [Scope], doubles: doubles);
 
     /// <summary>Declares scale and shift of a norm.</summary>
     internal PackedWeight Norm(long channels) => Declare(WeightKind.Norm, [channels], bias: true, [Scope]);
@@ -141,7 +144,7 @@ public sealed class LayerBuilder
         }
     }
 
-    private PackedWeight Declare(WeightKind kind, long[] shape, bool bias, ReadOnlySpan<WeightScope> scopes, bool geglu = false)
+    private PackedWeight Declare(WeightKind kind, long[] shape, bool bias, ReadOnlySpan<WeightScope> scopes, bool geglu = false, bool doubles = false)
     {
         var parts = new StoredTensor[scopes.Length];
         var biases = new StoredTensor[bias ? scopes.Length : 0];
@@ -153,7 +156,7 @@ public sealed class LayerBuilder
                 biases[i] = new StoredTensor(scopes[i], "bias", [shape[0]]);
             }
         }
-        var weight = new PackedWeight(kind, parts, biases, geglu);
+        var weight = new PackedWeight(kind, parts, biases, geglu, doubles);
         _weights.Add(weight);
         (_layer ?? throw new InvalidOperationException($"'{Path}' has no layer yet that the weight could belong to.")).Add(weight);
         return weight;

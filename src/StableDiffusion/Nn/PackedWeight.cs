@@ -27,10 +27,11 @@ public sealed class PackedWeight : IDisposable
     private readonly StoredTensor[] _parts;
     private readonly StoredTensor[] _biases;
     private readonly bool _geglu;
+    private readonly bool _doubles;
     private Weight? _weight;
 
-    internal PackedWeight(WeightKind kind, StoredTensor[] parts, StoredTensor[] biases, bool geglu = false) =>
-        (_kind, _parts, _biases, _geglu) = (kind, parts, biases, geglu);
+    internal PackedWeight(WeightKind kind, StoredTensor[] parts, StoredTensor[] biases, bool geglu = false, bool doubles = false) =>
+        (_kind, _parts, _biases, _geglu, _doubles) = (kind, parts, biases, geglu, doubles);
 
     /// <summary>Number of stored values it is made of, biases included.</summary>
     public long ParameterCount => _parts.Sum(part => part.Count) + _biases.Sum(bias => bias.Count);
@@ -62,7 +63,7 @@ public sealed class PackedWeight : IDisposable
         try
         {
             HostView[] parts = Read(_parts, tensors), biases = Read(_biases, tensors);
-            _weight = Weight.Create(device, _kind, storage, _geglu ? Halves(parts) : parts, _geglu ? Halves(biases) : biases, _geglu);
+            _weight = Weight.Create(device, _kind, storage, _geglu ? Halves(parts) : parts, _geglu ? Halves(biases) : biases, _geglu, _doubles);
         }
         finally
         {

@@ -28,7 +28,7 @@ public sealed class Upsample2D : Layer
     private readonly Conv2d conv;
 
     /// <summary>Declares it for that many channels, in and out.</summary>
-    public Upsample2D(LayerBuilder builder, long channels) : base(builder) => conv = new Conv2d(builder["conv"], channels, channels);
+    public Upsample2D(LayerBuilder builder, long channels) : base(builder) => conv = new Conv2d(builder["conv"], channels, channels, doubles: true);
 
     /// <summary>
     /// <c>[B,H,W,C]</c> to <c>[B,Ho,Wo,C]</c>: twice the size, or that of <paramref name="size"/> where given (in a UNet that of the next skip

@@ -17,7 +17,7 @@ public sealed class Timesteps : Layer
     public Tensor Forward(Exec exec, Tensor timesteps)
     {
         using TraceScope trace = Trace(exec);
-        return exec.TimestepEmbedding(timesteps, _channels, _flipSinToCos, _freqShift);
+        return exec.TimestepEmbedding(timesteps, _channels, _flipSinToCos, _freqShift, dtype: ActivationDType);
     }
 }
 

@@ -80,6 +80,12 @@ public sealed record GenerationRequest
     /// <summary>Stop before the decoder: the result has latents and no images. diffusers: output_type="latent".</summary>
     public bool LatentsOnly { get; init; }
 
+    /// <summary>
+    /// Decode in overlapping tiles of 512 pixels, which takes the memory of one tile. False: only where the decoder does not fit in one piece, with
+    /// a warning in the result. diffusers: vae.enable_tiling().
+    /// </summary>
+    public bool VaeTiling { get; init; }
+
     /// <summary>SDXL: the size (height, width) the picture is said to have had before cropping; null: the output's. diffusers: original_size.</summary>
     public (int Height, int Width)? OriginalSize { get; init; }
 

@@ -10,8 +10,17 @@ namespace StableDiffusion.Pipelines;
 /// <summary>How a model is loaded.</summary>
 public sealed record LoadOptions
 {
-    /// <summary>How weights are stored: Float32, Float16 or BFloat16. Null: Float32 on the CPU, whose arithmetic is float32 in any case.</summary>
+    /// <summary>
+    /// How weights are stored, and on a CUDA device activations too: Float32, Float16 or BFloat16. Null, on a CUDA device: Float16, and BFloat16
+    /// for a VAE whose config says force_upcast; on a CPU, whose arithmetic is float32 in any case: Float32. diffusers: torch_dtype.
+    /// </summary>
     public DType? WeightDType { get; init; }
+
+    /// <summary>The type that UNet and text encoders get on a device.</summary>
+    public DType DTypeFor(Device device) => WeightDType ?? (device.Kind == DeviceKind.Cuda ? DType.Float16 : DType.Float32);
+
+    /// <summary>The type that a VAE gets on a device.</summary>
+    public DType DTypeFor(Device device, VaeConfig vae) => WeightDType is null && device.Kind == DeviceKind.Cuda && vae.ForceUpcast ? DType.BFloat16 : DTypeFor(device);
 
     /// <summary>Which variant of the files to take, as diffusers' <c>variant</c>: "fp16". Null: the plain files, else the fp16 ones.</summary>
     public string? Variant { get; init; }
@@ -27,6 +36,7 @@ public sealed record LoadOptions
 public sealed record PipelineComponents
 {
     private PromptEncoder? _promptEncoder;
+    private readonly UnetGraphPool _graphs = new();
 
     /// <summary>The device all parts are on.</summary>
     public required Device Device { get; init; }
@@ -64,8 +74,8 @@ public sealed record PipelineComponents
     /// <summary>Pixels per latent cell on each side: 8 for every Stable Diffusion.</summary>
     public int VaeScale => Vae.Config.ScaleFactor;
 
-    /// <summary>Storage type of the UNet's weights, for messages.</summary>
-    public string DTypeName { get; init; } = "fp32";
+    /// <summary>The graph instances of the UNet; sets made of one another share them.</summary>
+    internal UnetGraphPool Graphs => _graphs;
 
     internal PromptEncoder PromptEncoder => _promptEncoder ??= new PromptEncoder([.. Tokenizers.Zip(TextEncoders)], IsXl, ForceZerosForEmptyPrompt);
 
@@ -80,7 +90,7 @@ public sealed record PipelineComponents
     {
         options ??= new LoadOptions();
         ModelFolder folder = ModelFolder.Open(path);
-        DType dtype = options.WeightDType ?? DType.Float32;
+        DType dtype = options.DTypeFor(device), vaeDType = options.DTypeFor(device, VaeConfig.Read(folder.Component("vae")));
         var loaded = new Stack<IDisposable>();
         T Keep<T>(T part) where T : IDisposable
         {
@@ -96,11 +106,10 @@ public sealed record PipelineComponents
                 Name = folder.Name,
                 ForceZerosForEmptyPrompt = folder.ForceZerosForEmptyPrompt,
                 MemoryLimitBytes = options.MemoryLimitBytes,
-                DTypeName = dtype.ToString(),
                 Scheduler = LoadScheduler(folder),
                 Tokenizers = [.. numbers.Select(n => ClipTokenizer.Load(folder.Component("tokenizer" + n)))],
                 TextEncoders = [.. numbers.Select(n => Keep(ClipTextModel.Load(folder.Component("text_encoder" + n), device, dtype, options.Variant, cancellation)))],
-                Vae = Keep(AutoencoderKL.Load(folder.Component("vae"), device, dtype, options.Variant, cancellation)),
+                Vae = Keep(AutoencoderKL.Load(folder.Component("vae"), device, vaeDType, options.Variant, cancellation)),
                 Unet = Keep(UNet2DConditionModel.Load(folder.Component("unet"), device, dtype, options.Variant, cancellation)),
             };
             if (components.MemoryLimitBytes < components.WeightBytes)
@@ -127,9 +136,13 @@ public sealed record PipelineComponents
         return folder.ClassName == "StableDiffusionPipeline" ? scheduler.WithLegacyConfigFixes() : scheduler;
     }
 
-    /// <summary>Disposes text encoders, VAE and UNet. Only for whoever loaded them, when no other pipeline uses them.</summary>
+    /// <summary>
+    /// Disposes text encoders, VAE, UNet and what generations on a CUDA device kept of them. Only for whoever loaded them, when no other pipeline
+    /// uses them.
+    /// </summary>
     public void DisposeParts()
     {
+        _graphs.Dispose();
         foreach (ClipTextModel encoder in TextEncoders)
         {
             encoder.Dispose();

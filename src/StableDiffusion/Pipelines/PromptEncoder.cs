@@ -106,8 +106,9 @@ internal sealed class PromptEncoder(IReadOnlyList<(ClipTokenizer Tokenizer, Clip
 
     private static FloatTensor Read(Exec exec, Tensor tensor)
     {
+        using Tensor single = exec.Converted(tensor, DType.Float32);
         var values = new float[tensor.Count];
-        exec.Read<float>(tensor, values);
+        exec.Read<float>(single, values);
         return new FloatTensor(values, [.. tensor.Shape.Select(side => (int)side)]);
     }
 

@@ -63,6 +63,8 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <returns>Images, latents, seeds; dispose it.</returns>
     /// <exception cref="ArgumentException">An option that cannot be; names it, its value and what would fit.</exception>
     /// <exception cref="OutOfDeviceMemoryException">It would not fit; noticed before any work.</exception>
+    /// <exception cref="GenerationOutOfMemoryException">Others took the memory before the decoder; it has the latents.</exception>
+    /// <exception cref="DeviceFaultException">The device failed; the text says in which phase.</exception>
     /// <exception cref="NonFiniteException">Latents or pixels became NaN or infinite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public GenerationResult Generate(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellation = default)
@@ -76,17 +78,17 @@ public sealed class StableDiffusionPipeline : IDisposable
         IReadOnlyList<ulong> seeds = request.Seeds ?? [request.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4))];
         IScheduler scheduler = request.Scheduler ?? Components.Scheduler;
         SchedulerRun run = scheduler.Begin(request.Steps, new SchedulerStart { Eta = request.Eta });
-        MemoryPlan plan = MemoryPlan.Measure(Components, shape, run.Timesteps.Count - run.FirstCall, request.Embeddings is null, !request.LatentsOnly);
-        plan.RequireFits(Components);
+        MemoryPlan plan = MemoryPlan.Measure(Components, shape, run.Timesteps.Count - run.FirstCall, request.Embeddings is null, !request.LatentsOnly)
+            .Fit(Components, request.VaeTiling);
 
-        var meter = new ProgressMeter(progress, plan);
+        var meter = new ProgressMeter(progress, plan, queued: Components.Device.WorksBehindCalls);
         using var generation = new Generation(Components, request, plan, new NoiseSource(seeds), meter, cancellation);
-        meter.Begin(GenerationPhase.TextEncoding, 0);
-        PromptEmbeddings embeddings = request.Embeddings ?? Encode(generation.Exec, request, shape.Guided);
+        PromptEmbeddings embeddings = request.Embeddings ?? generation.Encode(exec => Encode(exec, request, shape.Guided));
         FloatTensor latents = generation.Denoise(Repeat(embeddings, request.ImagesPerPrompt), run);
         IReadOnlyList<RgbImage> images = request.LatentsOnly ? [] : generation.Decode(latents);
-        meter.Done(generation.Exec);
-        return new GenerationResult(images, latents, seeds, Describe(request, shape, scheduler, seeds), embeddings.Warnings, meter.Elapsed, meter.StepTime);
+        meter.Done();
+        return new GenerationResult(images, latents, seeds, Describe(request, shape, scheduler, seeds), [.. embeddings.Warnings, .. generation.Warnings],
+            meter.Elapsed, meter.StepTime);
     }
 
     /// <summary>Draws on a thread of the pool; see <see cref="Generate"/>.</summary>

@@ -13,7 +13,9 @@ public class DeviceTests
         Assert.Multiple(() =>
         {
             Assert.That(device.Spec, Is.EqualTo(name));
-            Assert.That(info.InstructionSet, Is.EqualTo(name.Split(':')[^1]));
+            Assert.That(info.InstructionSet, device.Kind == DeviceKind.Cpu ? Is.EqualTo(name.Split(':')[^1]) : Does.Match(@"^sm_\d+$"));
+            Assert.That((info.Emulated, info.Lost), Is.EqualTo((name == TestDevices.Emulated, false)));
+            Assert.That((info.Multiprocessors > 0, info.ThreadsPerMultiprocessor > 0), Is.EqualTo((device.Kind == DeviceKind.Cuda, device.Kind == DeviceKind.Cuda)));
             Assert.That(info.Name, Is.Not.Empty);
             Assert.That(device.Threads, Is.EqualTo(1));
             Assert.That(info.FreeBytes, Is.InRange(1, info.TotalBytes));

@@ -11,7 +11,7 @@ public class StatusTests
     [TestCase(nameof(Status.Unsupported), typeof(NotSupportedException))]
     [TestCase(nameof(Status.NoDevice), typeof(DeviceNotFoundException))]
     [TestCase(nameof(Status.Cancelled), typeof(OperationCanceledException))]
-    [TestCase(nameof(Status.Device), typeof(NativeException))]
+    [TestCase(nameof(Status.Device), typeof(DeviceFaultException))]
     [TestCase(nameof(Status.Internal), typeof(NativeException))]
     public void ThrowIfFailed_EveryStatus_HasItsException(string status, Type expected)
     {

@@ -14,7 +14,7 @@ public class BenchCommandTests
         Assert.That(run.Error, Is.Empty);
         JsonElement result = run.JsonLines.Single();
         Assert.That(result.EnumerateObject().Select(p => p.Name),
-            Is.EqualTo(new[] { "arch", "size", "batch", "dtype", "threads", "device", "phases", "checkpoint_bytes", "weights_bytes", "peak_bytes" }));
+            Is.EqualTo(new[] { "arch", "size", "batch", "dtype", "vae_dtype", "threads", "device", "phases", "checkpoint_bytes", "weights_bytes", "work_bytes", "peak_bytes" }));
         Assert.That(result.GetProperty("arch").GetString(), Is.EqualTo("sd15"));
         Assert.That(result.GetProperty("size").GetInt32(), Is.EqualTo(512));
         Assert.That(result.GetProperty("batch").GetInt32(), Is.EqualTo(1));
@@ -52,7 +52,7 @@ public class BenchCommandTests
     [TestCase(ExitCode.Usage, "--phase", "vae", "vae_decode")]
     [TestCase(ExitCode.Usage, "--size", "100", "multiples of 8")]
     [TestCase(ExitCode.Usage, "--dtype", "q4", "bf16")]
-    [TestCase(ExitCode.Usage, "--repeat", "0", "from 1")]
+    [TestCase(ExitCode.Usage, "--repeat", "0", "at least 1")]
     [TestCase(ExitCode.Device, "--device", "tpu", "doctor")]
     public void Bench_BadArgument_SaysWhatFits(int code, string option, string value, string hint) =>
         CliRunner.Run("bench", option, value).AssertError(code, value, hint);

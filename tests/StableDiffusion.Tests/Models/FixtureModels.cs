@@ -8,18 +8,18 @@ using StableDiffusion.Nn;
 namespace StableDiffusion.Tests.Models;
 
 /// <summary>The small models below a fixture folder on one device, each loaded once when first asked for.</summary>
-internal sealed class FixtureModels(Device device, string root) : IDisposable
+internal sealed class FixtureModels(Device device, string root, DType storage = DType.Float32) : IDisposable
 {
     private readonly ConcurrentDictionary<string, Lazy<Layer>> _models = new();
 
     /// <summary>The device they are on.</summary>
     public Device Device { get; } = device;
 
-    public UNet2DConditionModel Unet(string family) => Get(family, "unet", folder => UNet2DConditionModel.Load(folder, Device));
+    public UNet2DConditionModel Unet(string family) => Get(family, "unet", folder => UNet2DConditionModel.Load(folder, Device, storage));
 
-    public AutoencoderKL Vae(string family) => Get(family, "vae", folder => AutoencoderKL.Load(folder, Device));
+    public AutoencoderKL Vae(string family) => Get(family, "vae", folder => AutoencoderKL.Load(folder, Device, storage));
 
-    public ClipTextModel TextEncoder(string family, string component = "text_encoder") => Get(family, component, folder => ClipTextModel.Load(folder, Device));
+    public ClipTextModel TextEncoder(string family, string component = "text_encoder") => Get(family, component, folder => ClipTextModel.Load(folder, Device, storage));
 
     public void Dispose()
     {

@@ -9,7 +9,7 @@ using StableDiffusion.Weights;
 namespace StableDiffusion.Tests.Models;
 
 /// <summary>What holds for every model on every device: thread counts, concurrency, weight storage, tracing.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Available))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Fast))]
 public sealed class ModelExecutionTests(string deviceName)
 {
     private static readonly string[] Parts = ["unet", "vae", "text_encoder"];

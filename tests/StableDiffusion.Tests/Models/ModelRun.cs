@@ -4,7 +4,11 @@ using StableDiffusion.Tests.Support;
 namespace StableDiffusion.Tests.Models;
 
 /// <summary>A tensor that a model computed, in the layout of the fixtures: rank 4 as NCHW.</summary>
-internal sealed record Computed(int[] Shape, float[] Values);
+internal sealed record Computed(int[] Shape, float[] Values)
+{
+    /// <summary>Ops that the evaluation called.</summary>
+    public long Ops { get; init; }
+}
 
 /// <summary>
 /// One evaluation as a pipeline does it: measured first, then computed in an arena of exactly the measured size. What is not a result
@@ -14,29 +18,32 @@ internal sealed class ModelRun
 {
     private readonly List<Tensor> _inputs = [];
 
-    private ModelRun(Exec exec) => Exec = exec;
+    private readonly DType _activation;
+
+    private ModelRun(Exec exec, DType activation) => (Exec, _activation) = (exec, activation);
 
     /// <summary>Where to compute.</summary>
     public Exec Exec { get; }
 
     /// <summary>Evaluates <paramref name="body"/>, which is called twice, and returns the tensors it returned.</summary>
-    public static Computed[] Evaluate(Device device, Func<ModelRun, IReadOnlyList<Tensor>> body)
+    public static Computed[] Evaluate(Device device, Func<ModelRun, IReadOnlyList<Tensor>> body, DType activation = DType.Float32)
     {
         ExecStats measured;
         using (Exec exec = Exec.Measure(device))
         {
-            measured = Once(exec, body, out _);
+            measured = Once(exec, activation, body, out _);
         }
         using (Exec exec = Exec.Create(device, measured.PeakBytes))
         {
-            ExecStats used = Once(exec, body, out Computed[] results);
+            ExecStats used = Once(exec, activation, body, out Computed[] results);
             Assert.That((used.PeakBytes, used.Flops, used.Ops), Is.EqualTo((measured.PeakBytes, measured.Flops, measured.Ops)), "peak, flops and ops, as measured");
             return results;
         }
     }
 
     /// <summary>Evaluates a body with one result.</summary>
-    public static Computed Evaluate(Device device, Func<ModelRun, Tensor> body) => Evaluate(device, run => (IReadOnlyList<Tensor>)[body(run)])[0];
+    public static Computed Evaluate(Device device, Func<ModelRun, Tensor> body, DType activation = DType.Float32) =>
+        Evaluate(device, run => (IReadOnlyList<Tensor>)[body(run)], activation)[0];
 
     /// <summary>Brings a fixture's tensor into the arena, rank 4 as NHWC. It is freed at the end.</summary>
     public Tensor Input(TestTensor tensor)
@@ -51,8 +58,18 @@ internal sealed class ModelRun
     {
         float[] values = tensor.Shape.Length == 4 ? ToNhwc(tensor.ToSingle(), tensor.Shape) : tensor.ToSingle();
         long[] shape = [.. tensor.Shape.Length == 4 ? [tensor.Shape[0], tensor.Shape[2], tensor.Shape[3], tensor.Shape[1]] : tensor.Shape.Select(size => (long)size)];
-        return Exec.Upload<float>(values, DType.Float32, shape);
+        Tensor uploaded = Exec.Upload<float>(values, DType.Float32, shape);
+        if (_activation == DType.Float32)
+        {
+            return uploaded;
+        }
+        Tensor converted = Exec.Contiguous(uploaded, _activation);
+        uploaded.Dispose();
+        return converted;
     }
+
+    /// <summary>Brings float32 numbers into the arena, whatever the activations are. They are freed at the end.</summary>
+    public Tensor Single(TestTensor tensor) => Later(Exec.Upload<float>(tensor.ToSingle(), DType.Float32, [.. tensor.Shape.Select(size => (long)size)]));
 
     /// <summary>Brings token ids into the arena. They are freed at the end.</summary>
     public Tensor Ids(TestTensor tensor)
@@ -88,11 +105,12 @@ internal sealed class ModelRun
     /// <summary>[B,H,W,C] to [B,C,H,W].</summary>
     public static float[] ToNchw(float[] values, IReadOnlyList<int> nhwc) => Reorder(values, nhwc[0], nhwc[1] * nhwc[2], nhwc[3]);
 
-    private static ExecStats Once(Exec exec, Func<ModelRun, IReadOnlyList<Tensor>> body, out Computed[] results)
+    private static ExecStats Once(Exec exec, DType activation, Func<ModelRun, IReadOnlyList<Tensor>> body, out Computed[] results)
     {
-        var run = new ModelRun(exec);
+        var run = new ModelRun(exec, activation);
         IReadOnlyList<Tensor> outputs = body(run);
-        results = [.. outputs.Select(tensor => Read(exec, tensor))];
+        long ops = exec.Stats.Ops;
+        results = [.. outputs.Select(tensor => Read(exec, tensor) with { Ops = ops })];
         // A block's result may also be its last skip connection.
         foreach (Tensor tensor in outputs.Concat(run._inputs).DistinctBy(tensor => tensor.Data))
         {
@@ -105,8 +123,9 @@ internal sealed class ModelRun
 
     private static Computed Read(Exec exec, Tensor tensor)
     {
+        using Tensor single = exec.Converted(tensor, DType.Float32);
         var values = new float[tensor.Count];
-        exec.Read(tensor, values.AsSpan());
+        exec.Read(single, values.AsSpan());
         int[] shape = [.. tensor.Shape.Select(size => (int)size)];
         return shape.Length == 4
             ? new Computed([shape[0], shape[3], shape[1], shape[2]], ToNchw(values, shape))

@@ -11,7 +11,7 @@ using StableDiffusion.Tests.Support;
 namespace StableDiffusion.Tests.Parity;
 
 /// <summary>Every case of <c>whole/</c>: the UNets, autoencoders and text encoders of all families from input to output.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Available))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Fast))]
 [Category("Parity")]
 public sealed partial class WholeModelParityTests(string deviceName)
 {

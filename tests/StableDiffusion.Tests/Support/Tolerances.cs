@@ -26,6 +26,21 @@ public static class Tolerances
     /// </summary>
     public const double StepRounding = 4 * 5.9604645e-8;
 
+    /// <summary>
+    /// A chain of ops whose weights, inputs and outputs are rounded to a type of unit roundoff u, as max|out - ref| / max|ref|: 8 u sqrt(ops).
+    /// Each op adds three independent rounding errors of u/sqrt(3) of the value, so u together, and they add up like a random walk; the largest
+    /// of many elements is 4 times the typical one, and a norm or a softmax may double what comes in (docs/numerics.md).
+    /// </summary>
+    public static double HalfPrecision(StableDiffusion.Native.DType dtype, long ops) => 8 * UnitRoundoff(dtype) * Math.Sqrt(ops);
+
+    /// <summary>Half the distance from 1 to the next number: float16 has 11 bits of significand, bfloat16 8.</summary>
+    public static double UnitRoundoff(StableDiffusion.Native.DType dtype) => dtype switch
+    {
+        StableDiffusion.Native.DType.Float16 => 1.0 / 2048,
+        StableDiffusion.Native.DType.BFloat16 => 1.0 / 256,
+        _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "no half precision"),
+    };
+
     /// <summary>max|out - ref| / max|ref| over a whole tensor, the fixtures' measure; a zero reference leaves max|out - ref|.</summary>
     /// <returns>The error, or NaN when a value of <paramref name="actual"/> is NaN.</returns>
     public static double PeakError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)

@@ -72,6 +72,7 @@ public sealed class UNet2DConditionModel : Layer
         CheckContext(encoderHiddenStates);
         CheckAdded(added, encoderHiddenStates[0]);
         var keysValues = new Dictionary<CrossAttention, Tensor>();
+        using Tensor tokens = exec.Converted(encoderHiddenStates, ActivationDType);
         Collect(this);
         return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added, default));
 
@@ -79,7 +80,7 @@ public sealed class UNet2DConditionModel : Layer
         {
             if (layer is CrossAttention attention)
             {
-                keysValues.Add(attention, attention.KeysValues(exec, encoderHiddenStates));
+                keysValues.Add(attention, attention.KeysValues(exec, tokens));
             }
             foreach (Layer child in layer.Children)
             {
@@ -90,35 +91,45 @@ public sealed class UNet2DConditionModel : Layer
 
     /// <summary>One evaluation, with keys and values of the context made anew.</summary>
     /// <param name="exec">Where it runs.</param>
-    /// <param name="sample">Noisy latents <c>[B,H,W,in_channels]</c>, scaled as the scheduler wants; any H and W.</param>
+    /// <param name="sample">Noisy latents <c>[B,H,W,in_channels]</c> of any floating type, scaled as the scheduler wants; any H and W.</param>
     /// <param name="timesteps">One timestep for the batch, or one per entry; fractions are fine.</param>
     /// <param name="encoderHiddenStates">The text encoder's hidden states <c>[B,T,C]</c>.</param>
     /// <param name="added">Pooled text and picture sizes, for a model that takes them.</param>
     /// <param name="timestepCond">Embedded guidance scale <c>[B,time_cond_proj_dim]</c>, for a guidance-distilled model.</param>
-    /// <returns>The model's prediction <c>[B,H,W,out_channels]</c>.</returns>
+    /// <returns>The model's prediction <c>[B,H,W,out_channels]</c>, in <see cref="Layer.ActivationDType"/>.</returns>
     public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, Tensor encoderHiddenStates,
         AddedConditions added = default, Tensor timestepCond = default)
     {
         CheckContext(encoderHiddenStates);
         CheckSample(sample, encoderHiddenStates[0]);
         CheckAdded(added, sample[0]);
-        Tensor embedding = EmbedTime(exec, sample[0], timesteps, timestepCond);
+        using Tensor steps = UploadTimesteps(exec, sample[0], timesteps);
+        Tensor embedding = EmbedTime(exec, steps, timestepCond);
         if (add_embedding is not null)
         {
             Tensor sum = EmbedAdded(exec, added, embedding);
             embedding.Dispose();
             embedding = sum;
         }
-        return Denoise(exec, sample, embedding, new AttentionContext(encoderHiddenStates));
+        using Tensor tokens = exec.Converted(encoderHiddenStates, ActivationDType);
+        return Denoise(exec, sample, embedding, new AttentionContext(tokens));
     }
 
     /// <summary>One evaluation, with what <see cref="PrepareContext"/> made of the prompt.</summary>
     /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
     public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, UnetContext context, Tensor timestepCond = default)
     {
+        using Tensor steps = UploadTimesteps(exec, sample[0], timesteps);
+        return Forward(exec, sample, steps, context, timestepCond);
+    }
+
+    /// <summary>The same with the timesteps on the device, float32 <c>[B]</c>: nothing moves between host and device, so it can be captured.</summary>
+    /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
+    public Tensor Forward(Exec exec, Tensor sample, Tensor timesteps, UnetContext context, Tensor timestepCond = default)
+    {
         ArgumentNullException.ThrowIfNull(context);
         CheckSample(sample, context.Batch);
-        Tensor embedding = EmbedTime(exec, sample[0], timesteps, timestepCond);
+        Tensor embedding = EmbedTime(exec, timesteps, timestepCond);
         if (!context.AddedEmbedding.IsNone)
         {
             exec.LinearCombination(embedding, [embedding, context.AddedEmbedding], [1, 1]);
@@ -135,7 +146,9 @@ public sealed class UNet2DConditionModel : Layer
         timeEmbedding.Dispose();
 
         // 2. pre-process
-        Tensor hidden = conv_in.Forward(exec, sample);
+        Tensor input = exec.Converted(sample, ActivationDType);
+        Tensor hidden = conv_in.Forward(exec, input);
+        input.Dispose();
 
         // 3. down: every result is kept for the way up
         var skips = new List<Tensor> { hidden };
@@ -164,26 +177,32 @@ public sealed class UNet2DConditionModel : Layer
         return output;
     }
 
-    private Tensor EmbedTime(Exec exec, long batch, ReadOnlySpan<float> timesteps, Tensor condition)
+    private static Tensor UploadTimesteps(Exec exec, long batch, ReadOnlySpan<float> timesteps)
     {
         if (timesteps.Length != 1 && timesteps.Length != batch)
         {
             throw new ArgumentException($"{timesteps.Length} timesteps for a batch of {batch}: give one, or one per entry.", nameof(timesteps));
-        }
-        if (!condition.IsNone && (Config.TimeCondProjDim is not { } channels || condition.Rank != 2 || condition[0] != batch || condition[1] != channels))
-        {
-            throw new ArgumentException(
-                $"The timestep condition must be [{batch},{Config.TimeCondProjDim?.ToString() ?? "none: the model's time_cond_proj_dim is null"}], not {condition}.", nameof(condition));
         }
         var each = new float[batch];
         for (int i = 0; i < each.Length; i++)
         {
             each[i] = timesteps.Length == 1 ? timesteps[0] : timesteps[i];
         }
-        Tensor steps = exec.Upload<float>(each, DType.Float32, batch);
-        Tensor waves = time_proj.Forward(exec, steps); // [B,C0]
-        steps.Dispose();
-        Tensor embedding = time_embedding.Forward(exec, waves, condition: condition); // [B,T]
+        return exec.Upload<float>(each, DType.Float32, batch);
+    }
+
+    /// <summary>Timesteps <c>[B]</c> to their embedding <c>[B,T]</c>.</summary>
+    private Tensor EmbedTime(Exec exec, Tensor timesteps, Tensor condition)
+    {
+        long batch = timesteps[0];
+        if (!condition.IsNone && (Config.TimeCondProjDim is not { } channels || condition.Rank != 2 || condition[0] != batch || condition[1] != channels))
+        {
+            throw new ArgumentException(
+                $"The timestep condition must be [{batch},{Config.TimeCondProjDim?.ToString() ?? "none: the model's time_cond_proj_dim is null"}], not {condition}.", nameof(condition));
+        }
+        Tensor waves = time_proj.Forward(exec, timesteps); // [B,C0]
+        using Tensor converted = exec.Converted(condition, ActivationDType);
+        Tensor embedding = time_embedding.Forward(exec, waves, condition: converted); // [B,T]
         waves.Dispose();
         return embedding;
     }
@@ -197,7 +216,8 @@ public sealed class UNet2DConditionModel : Layer
         }
         long batch = added.TimeIds[0], count = added.TimeIds[1];
         Tensor waves = add_time_proj!.Forward(exec, added.TimeIds.View(batch * count)); // [B*N,D]
-        Tensor embedding = add_embedding.Forward(exec, added.TextEmbeds, waves.View(batch, count * Config.AdditionTimeEmbedDim), residual: residual);
+        using Tensor text = exec.Converted(added.TextEmbeds, ActivationDType);
+        Tensor embedding = add_embedding.Forward(exec, text, waves.View(batch, count * Config.AdditionTimeEmbedDim), residual: residual);
         waves.Dispose();
         return embedding;
     }

@@ -25,6 +25,20 @@ public sealed class UnetContext : IDisposable
 
     internal AttentionContext Attention => new(_keysValues);
 
+    /// <summary>Keys and values of every cross-attention, then the added embedding where there is one: always in the same order.</summary>
+    internal IReadOnlyList<Tensor> Tensors => AddedEmbedding.IsNone ? [.. _keysValues.Values] : [.. _keysValues.Values, AddedEmbedding];
+
+    /// <summary>One of the same shapes in memory that <paramref name="allocate"/> gives for each of <see cref="Tensors"/>, in their order.</summary>
+    internal UnetContext Like(Func<Tensor, Tensor> allocate)
+    {
+        var keysValues = new Dictionary<CrossAttention, Tensor>();
+        foreach ((CrossAttention layer, Tensor tensor) in _keysValues)
+        {
+            keysValues.Add(layer, allocate(tensor));
+        }
+        return new UnetContext(Batch, keysValues, AddedEmbedding.IsNone ? default : allocate(AddedEmbedding));
+    }
+
     internal Tensor AddedEmbedding { get; }
 
     /// <inheritdoc />

@@ -66,7 +66,10 @@ public sealed record UnetConfig
     /// <summary>Whether the transformers' projections are stored as linear layers, not as 1x1 convolutions.</summary>
     public bool UseLinearProjection { get; init; }
 
-    /// <summary>Whether attention scores overflow float16. Nothing to do where they are computed in float32 anyway, as on a CPU.</summary>
+    /// <summary>
+    /// Whether attention scores overflow float16. Nothing is left to do for it: every device computes scores and softmax in float32 from
+    /// the queries and keys as they are, which is what diffusers does where this is set.
+    /// </summary>
     public bool UpcastAttention { get; init; }
 
     /// <summary>Whether pooled text and picture sizes are added to the time embedding, <c>addition_embed_type</c> "text_time" (SDXL).</summary>

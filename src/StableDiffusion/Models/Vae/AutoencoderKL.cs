@@ -55,14 +55,19 @@ public sealed class AutoencoderKL : Layer
     public LatentDistribution Encode(Exec exec, Tensor image)
     {
         Tensor moments = EncodeMoments(exec, image);
+        Tensor single = exec.Converted(moments, DType.Float32);
         var values = new float[moments.Count];
-        exec.Read(moments, values.AsSpan());
+        exec.Read(single, values.AsSpan());
+        single.Dispose();
         var distribution = new LatentDistribution(values, (int)moments[0], (int)moments[1], (int)moments[2], Config.LatentChannels);
         moments.Dispose();
         return distribution;
     }
 
-    /// <summary>An image <c>[B,H,W,3]</c> to the raw moments of its latent <c>[B,H/8,W/8,2*latent]</c>, sides rounded down.</summary>
+    /// <summary>
+    /// An image <c>[B,H,W,3]</c> of any floating type to the raw moments of its latent <c>[B,H/8,W/8,2*latent]</c>, sides rounded down, in
+    /// <see cref="Layer.ActivationDType"/>.
+    /// </summary>
     public Tensor EncodeMoments(Exec exec, Tensor image)
     {
         CheckChannels(image, Config.InChannels, "An image to encode");
@@ -70,7 +75,9 @@ public sealed class AutoencoderKL : Layer
         {
             throw new ArgumentException($"An image to encode is {image[1]}x{image[2]} pixels, but its sides must be at least {Config.ScaleFactor}.", nameof(image));
         }
-        Tensor hidden = encoder.Forward(exec, image);
+        Tensor pixels = exec.Converted(image, ActivationDType);
+        Tensor hidden = encoder.Forward(exec, pixels);
+        pixels.Dispose();
         if (quant_conv is null)
         {
             return hidden;
@@ -80,15 +87,20 @@ public sealed class AutoencoderKL : Layer
         return moments;
     }
 
-    /// <summary>A latent <c>[B,h,w,latent]</c>, already divided by the scaling factor, to an image <c>[B,8h,8w,3]</c>, about -1..1.</summary>
+    /// <summary>
+    /// A latent <c>[B,h,w,latent]</c> of any floating type, already divided by the scaling factor, to an image <c>[B,8h,8w,3]</c>, about -1..1, in
+    /// <see cref="Layer.ActivationDType"/>.
+    /// </summary>
     public Tensor Decode(Exec exec, Tensor latent)
     {
         CheckChannels(latent, Config.LatentChannels, "A latent to decode");
-        if (post_quant_conv is null)
+        Tensor hidden = exec.Converted(latent, ActivationDType);
+        if (post_quant_conv is not null)
         {
-            return decoder.Forward(exec, latent);
+            Tensor converted = hidden;
+            hidden = post_quant_conv.Forward(exec, converted);
+            converted.Dispose();
         }
-        Tensor hidden = post_quant_conv.Forward(exec, latent);
         Tensor image = decoder.Forward(exec, hidden);
         hidden.Dispose();
         return image;

@@ -1,0 +1,111 @@
+using StableDiffusion.Models.Unet;
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Pipelines;
+
+/// <summary>The UNet as the steps of one generation call it, with the prompt's keys and values in place.</summary>
+internal interface IDenoiser : IDisposable
+{
+    /// <summary>Where the model input goes, <c>[B,H,W,C]</c>.</summary>
+    Tensor Sample { get; }
+
+    /// <summary>Where the timesteps go, float32 <c>[B]</c>.</summary>
+    Tensor Timesteps { get; }
+
+    /// <summary>Evaluates the UNet; the prediction, like the model input, stays until the next call.</summary>
+    Tensor Predict();
+}
+
+/// <summary>Calls the UNet op by op.</summary>
+internal sealed class EagerDenoiser : IDenoiser
+{
+    private readonly Exec _exec;
+    private readonly UNet2DConditionModel _unet;
+    private readonly UnetContext _context;
+    private readonly DeviceTensor _sample, _timesteps;
+    private Tensor _prediction;
+
+    /// <summary>Takes the context over.</summary>
+    public EagerDenoiser(Exec exec, UNet2DConditionModel unet, UnetContext context, GenerationShape shape)
+    {
+        (_exec, _unet, _context) = (exec, unet, context);
+        _sample = new DeviceTensor(exec.Device, unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
+        _timesteps = new DeviceTensor(exec.Device, DType.Float32, shape.UnetBatch);
+    }
+
+    /// <inheritdoc />
+    public Tensor Sample => _sample.Tensor;
+
+    /// <inheritdoc />
+    public Tensor Timesteps => _timesteps.Tensor;
+
+    /// <inheritdoc />
+    public Tensor Predict()
+    {
+        _prediction.Dispose();
+        _prediction = default;
+        return _prediction = _unet.Forward(_exec, Sample, Timesteps, _context);
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        // What lies in the exec's arena goes with it.
+        _sample.Dispose();
+        _timesteps.Dispose();
+    }
+}
+
+/// <summary>Launches a rented graph instance.</summary>
+internal sealed class GraphDenoiser : IDenoiser
+{
+    private readonly Exec _exec;
+    private readonly UnetGraphPool _pool;
+    private readonly UnetGraph _graph;
+
+    /// <summary>Rents the instance and copies the context into it.</summary>
+    public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, MemoryPlan plan)
+    {
+        GenerationShape shape = plan.Shape;
+        var key = new UnetGraphKey(parts.Unet, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
+        (_exec, _pool) = (exec, parts.Graphs);
+        _graph = _pool.Rent(key, plan.Step.Bytes, parts.Device, () => new UnetGraph(key, parts.Device, context, shape.Channels, exec.Cancellation), exec.Cancellation);
+        try
+        {
+            _graph.SetContext(exec, context);
+        }
+        catch
+        {
+            _pool.Return(_graph, failed: true);
+            throw;
+        }
+    }
+
+    /// <inheritdoc />
+    public Tensor Sample => _graph.Sample;
+
+    /// <inheritdoc />
+    public Tensor Timesteps => _graph.Timesteps;
+
+    /// <inheritdoc />
+    public Tensor Predict()
+    {
+        _graph.Launch(_exec);
+        return _graph.Prediction;
+    }
+
+    /// <summary>Gives the instance back when the device is done with it.</summary>
+    public void Dispose()
+    {
+        bool failed = false;
+        try
+        {
+            _exec.Synchronize();
+        }
+        catch (Exception e) when (e is NativeException or OperationCanceledException)
+        {
+            failed = true;
+        }
+        _pool.Return(_graph, failed);
+    }
+}

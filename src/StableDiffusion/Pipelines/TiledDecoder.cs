@@ -1,0 +1,132 @@
+using StableDiffusion.Models.Vae;
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Pipelines;
+
+/// <summary>
+/// Decodes a latent in overlapping tiles whose seams are blended, which needs the memory of one tile only. As diffusers' tiled_decode, with
+/// tiles of 512 pixels that overlap by a quarter; the norms see one tile at a time, so the picture differs a little from that of one piece.
+/// </summary>
+internal static class TiledDecoder
+{
+    private const int TilePixels = 512;
+    private const double Overlap = 0.25;
+    private const int Channels = 3;
+
+    /// <summary>Side of a tile in latents: diffusers' tile_latent_min_size.</summary>
+    public static int TileLatents(AutoencoderKL vae) => TilePixels / vae.Config.ScaleFactor;
+
+    /// <summary>Whether a latent is larger than a tile.</summary>
+    public static bool Divides(AutoencoderKL vae, int height, int width) => Math.Max(height, width) > TileLatents(vae);
+
+    /// <summary>Number of tiles of a latent.</summary>
+    public static int CountTiles(AutoencoderKL vae, int height, int width)
+    {
+        int stride = Stride(vae);
+        return ((height + stride - 1) / stride) * ((width + stride - 1) / stride);
+    }
+
+    /// <summary>Decodes a latent <c>[1,C,h,w]</c>, already divided by the scaling factor, to RGB bytes <c>[H,W,3]</c>.</summary>
+    /// <param name="exec">Its arena holds one tile.</param>
+    /// <param name="vae">The auto-encoder.</param>
+    /// <param name="latent">The latent.</param>
+    /// <param name="check">Sees each decoded tile.</param>
+    public static byte[] Decode(Exec exec, AutoencoderKL vae, FloatTensor latent, Action<Tensor> check)
+    {
+        int height = latent[2], width = latent[3], scale = vae.Config.ScaleFactor, stride = Stride(vae);
+        int keep = stride * scale, blend = TilePixels - keep;
+        var pixels = new byte[height * scale * width * scale * Channels];
+        List<Tile> above = [];
+        for (int y = 0; y < height; y += stride)
+        {
+            var row = new List<Tile>();
+            for (int x = 0; x < width; x += stride)
+            {
+                Tile tile = DecodeTile(exec, vae, latent, y, x, check);
+                if (y > 0)
+                {
+                    tile.BlendBelow(above[row.Count], blend);
+                }
+                if (x > 0)
+                {
+                    tile.BlendRightOf(row[^1], blend);
+                }
+                row.Add(tile);
+                tile.Write(pixels, width * scale, y * scale, x * scale, keep);
+            }
+            above = row;
+        }
+        return pixels;
+    }
+
+    private static int Stride(AutoencoderKL vae) => (int)(TileLatents(vae) * (1 - Overlap));
+
+    private static Tile DecodeTile(Exec exec, AutoencoderKL vae, FloatTensor latent, int top, int left, Action<Tensor> check)
+    {
+        int side = TileLatents(vae), channels = latent[1];
+        int height = Math.Min(side, latent[2] - top), width = Math.Min(side, latent[3] - left);
+        var part = new float[height * width * channels];
+        for (int i = 0; i < part.Length; i++)
+        {
+            (int pixel, int c) = Math.DivRem(i, channels);
+            part[i] = latent.Values[(((c * latent[2]) + top + (pixel / width)) * latent[3]) + left + (pixel % width)];
+        }
+        using Tensor z = exec.Upload<float>(part, DType.Float32, 1, height, width, channels);
+        using Tensor decoded = vae.Decode(exec, z);
+        check(decoded);
+        using Tensor single = exec.Converted(decoded, DType.Float32);
+        var values = new float[single.Count];
+        exec.Read<float>(single, values);
+        return new Tile((int)single[1], (int)single[2], values);
+    }
+
+    /// <summary>A decoded tile <c>[H,W,3]</c>; blending changes it in place, and the tiles after it are blended with the result.</summary>
+    private sealed record Tile(int Height, int Width, float[] Values)
+    {
+        /// <summary>Fades from the lower rows of the tile above into the upper rows of this one.</summary>
+        public void BlendBelow(Tile above, int extent)
+        {
+            extent = Math.Min(extent, Math.Min(above.Height, Height));
+            for (int y = 0; y < extent; y++)
+            {
+                Fade(above, above.Height - extent + y, 0, y, 0, Width, y / (float)extent);
+            }
+        }
+
+        /// <summary>Fades from the right columns of the tile before into the left columns of this one.</summary>
+        public void BlendRightOf(Tile before, int extent)
+        {
+            extent = Math.Min(extent, Math.Min(before.Width, Width));
+            for (int y = 0; y < Height; y++)
+            {
+                for (int x = 0; x < extent; x++)
+                {
+                    Fade(before, y, before.Width - extent + x, y, x, 1, x / (float)extent);
+                }
+            }
+        }
+
+        /// <summary>Writes the upper left <paramref name="keep"/> rows and columns as bytes: the rest belongs to the tiles that follow.</summary>
+        public void Write(byte[] pixels, int imageWidth, int top, int left, int keep)
+        {
+            int rows = Math.Min(keep, Height), count = Math.Min(keep, Width) * Channels;
+            for (int y = 0; y < rows; y++)
+            {
+                int from = y * Width * Channels, to = (((top + y) * imageWidth) + left) * Channels;
+                for (int i = 0; i < count; i++)
+                {
+                    pixels[to + i] = (byte)MathF.Round(255 * Math.Clamp((Values[from + i] / 2) + 0.5f, 0, 1));
+                }
+            }
+        }
+
+        private void Fade(Tile other, int otherY, int otherX, int y, int x, int columns, float share)
+        {
+            int from = ((otherY * other.Width) + otherX) * Channels, to = ((y * Width) + x) * Channels;
+            for (int i = 0; i < columns * Channels; i++)
+            {
+                Values[to + i] = (other.Values[from + i] * (1 - share)) + (Values[to + i] * share);
+            }
+        }
+    }
+}
