@@ -60,6 +60,7 @@ bool multiply_sm80(Exec& exec, const Product& product) {
     t.splits = plan.splits;
     t.depths_per_split = plan.depths_per_split;
     t.stages = plan.stages;
+    t.weight_chunks = static_cast<uint32_t>(product.weight_stride / 8);
     t.partial_stride = ceil_div<int64_t>(product.n, 8) * 8;
     if (t.splits > 1) t.partials = static_cast<float*>(exec_scratch(exec, t.splits * product.phases * product.m * t.partial_stride * 4));
     if (!exec_measuring(exec)) {

@@ -12,6 +12,7 @@ struct TensorProduct {
     int32_t splits = 1;
     int32_t depths_per_split = 0;  // of the k of a stage
     int32_t stages = 2;
+    uint32_t weight_chunks = 0;               // of 16 bytes in a row of the weight
     int32_t row_tiles = 0, column_tiles = 0;  // set by the launch
 };
 

@@ -11,7 +11,8 @@ template <class Tile, int Choice>
 constexpr bool is_the_choice() {
     constexpr tuning::TileChoice choice = tuning::kTiles[Choice];
     return Tile::M == choice.m && Tile::N == choice.n && Tile::Slices == choice.slices &&
-           Tile::BlocksPerMultiprocessor == choice.resident && kDepth == tuning::kDepth;
+           Tile::BlocksPerMultiprocessor == choice.resident && kDepth == tuning::kDepth &&
+           Tile::shared_bytes(2) == tuning::shared_bytes(choice, 2) && Tile::shared_bytes(4) == tuning::shared_bytes(choice, 4);
 }
 static_assert(is_the_choice<Tile128x160, tuning::kTile128x160>() && is_the_choice<Tile128x160Sliced, tuning::kTile128x160Sliced>() &&
               is_the_choice<Tile128x128, tuning::kTile128x128>() && is_the_choice<Tile128x64, tuning::kTile128x64>() &&

@@ -17,7 +17,7 @@ SDN_DEVICE int swizzled(int row, int chunk) {
 // All chunks of a tensor are counted in 32 bits: multiply_sm80() sees to that.
 template <class T>
 SDN_DEVICE const T* chunk_at(const T* data, uint32_t chunk) {
-    return data + uint64_t{chunk} * 8;
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(data) + uint64_t{chunk} * 16);
 }
 
 // A thread loads one chunk column of every kLines-th row. The copies of a stage are numbered, so that the mainloop can spread them.
@@ -30,36 +30,38 @@ class Loader {
     static_assert(Tile::M % kLines == 0 && Tile::N % kLines == 0 && kLines % 8 == 0);
 
     SDN_DEVICE Loader(const TensorProduct& t, const TilePlace& tile, Shared<int32_t> places, int phase, int32_t first_depth)
-        : t_(t), places_(places), line_(thread_index() / kLineChunks) {
+        : t_(t), places_(places) {
         const int column = thread_index() % kLineChunks;
-        target_ = swizzled(line_, column);
+        target_ = swizzled(line(), column);
         chunk_of_b_ = static_cast<uint32_t>(first_depth * kLineChunks + column);
-        lines_of_b_ = static_cast<int32_t>(min_of<int64_t>(Tile::N, t.p.n - tile.column)) - line_;
-        chunks_per_line_ = static_cast<uint32_t>(t.p.weight_stride / 8);
-        at_b_ = static_cast<uint32_t>(phase * t.p.n + tile.column + line_) * chunks_per_line_;
+        lines_of_b_ = static_cast<int32_t>(min_of<int64_t>(Tile::N, t.p.n - tile.column)) - line();
+        at_b_ = static_cast<uint32_t>(phase * t.p.n + tile.column + line()) * t.weight_chunks + chunk_of_b_;
         const Column start = column_of(t.p.source, int64_t{chunk_of_b_} * 8);
         segment_ = start.segment;
         chunk_ = static_cast<uint32_t>(start.channel) / 8;
         enter_segment();
     }
 
-    // Copy number `i` of the current stage into `stage`.
+    // Copy number `I` of the current stage into `stage`, all of them in order; zeros if not `wanted`. Where nothing is read the address
+    // does not matter.
     template <int I>
-    SDN_DEVICE void copy(Shared<T> stage) const {
+    SDN_DEVICE void copy(Shared<T> stage, bool wanted) {
         if constexpr (I < kCopiesOfA) {
-            const bool valid = at_[I] != kNowhere;
-            copy_async<16>(stage + (target_ + I * kLines * kDepth), chunk_at(x_, (valid ? at_[I] : 0u) + chunk_), valid);
+            copy_async<16>(stage + (target_ + I * kLines * kDepth), chunk_at(source(), at_[I] + chunk_), wanted & (at_[I] != kNowhere));
         } else {
             constexpr int kLine = (I - kCopiesOfA) * kLines;
-            const bool valid = kLine < lines_of_b_ && chunk_of_b_ < chunks_per_line_;  // rows end with zeros
-            const uint32_t at = valid ? at_b_ + kLine * chunks_per_line_ + chunk_of_b_ : 0u;
-            copy_async<16>(stage + (Tile::M * kDepth + target_ + kLine * kDepth), chunk_at(static_cast<const T*>(t_.p.weight), at), valid);
+            if constexpr (kLine == 0) line_of_b_ = at_b_;
+            const bool valid = (kLine < lines_of_b_) & (chunk_of_b_ < t_.weight_chunks);  // rows end with zeros
+            copy_async<16>(stage + (Tile::M * kDepth + target_ + kLine * kDepth), chunk_at(static_cast<const T*>(t_.p.weight), line_of_b_),
+                           wanted & valid);
+            line_of_b_ += kLines * t_.weight_chunks;  // step by step: fewer registers than an address per line
         }
     }
 
     // On to the next stage.
     SDN_DEVICE void advance() {
         chunk_of_b_ += kLineChunks;
+        at_b_ += kLineChunks;
         chunk_ += kLineChunks;
         if (chunk_ < chunks_ || segment_ >= segments()) return;
         do {
@@ -71,19 +73,20 @@ class Loader {
     }
 
   private:
+    SDN_DEVICE static int32_t line() { return thread_index() / kLineChunks; }
     SDN_DEVICE int32_t segments() const { return t_.p.source.taps() + (t_.p.source.x2 != nullptr ? 1 : 0); }
+    SDN_DEVICE const T* source() const { return static_cast<const T*>(segment_ < t_.p.source.taps() ? t_.p.source.x : t_.p.source.x2); }
     SDN_DEVICE int32_t channels() const { return segment_ < t_.p.source.taps() ? t_.p.source.channels : t_.p.source.channels2; }
 
     // Finds the pixels under the segment.
     SDN_DEVICE void enter_segment() {
         const Source& s = t_.p.source;
         chunks_ = static_cast<uint32_t>(channels()) / 8;
-        x_ = static_cast<const T*>(segment_ < s.taps() ? s.x : s.x2);
+        const bool past_end = segment_ >= segments();
         SDN_UNROLL
         for (int i = 0; i < kCopiesOfA; ++i) {
-            const StoredRowPlace place = places_.template read<4>(4 * (line_ + i * kLines));
-            const int32_t pixel = segment_ < segments() ? segment_pixel(s, place, segment_) : -1;
-            at_[i] = pixel < 0 ? kNowhere : static_cast<uint32_t>(pixel) * chunks_;
+            const int32_t pixel = segment_pixel(s, places_.template read<4>(4 * (line() + i * kLines)), segment_);
+            at_[i] = past_end | (pixel < 0) ? kNowhere : static_cast<uint32_t>(pixel) * chunks_;
         }
     }
 
@@ -92,8 +95,8 @@ class Loader {
     const T* x_;               // of the segment
     uint32_t at_[kCopiesOfA];  // the chunk at which the pixel of a row begins
     uint32_t chunk_, chunks_;  // of the segment: the current one, and how many
-    uint32_t at_b_, chunk_of_b_, chunks_per_line_;
-    int32_t segment_, line_, target_, lines_of_b_;
+    uint32_t at_b_, line_of_b_ = 0, chunk_of_b_;
+    int32_t segment_, target_, lines_of_b_;
 };
 
 // For channels that are not multiples of 8, seams within a chunk, and addresses off 16 bytes: A is gathered element by element.
@@ -112,7 +115,8 @@ class GatherLoader {
     }
 
     template <int I>
-    SDN_DEVICE void copy(Shared<T> stage) const {
+    SDN_DEVICE void copy(Shared<T> stage, bool wanted) const {
+        if (!wanted) return;
         const int target = swizzled(line_, thread_index() % kLineChunks);
         SDN_NO_UNROLL
         for (int i = 0; i < kCopiesOfA; ++i) {

@@ -31,10 +31,10 @@ SDN_DEVICE void wait_for_all_but(int groups) {
 
 // Copies First .. First + Count of a stage, those that exist.
 template <int First, int Count, class Load, class T>
-SDN_DEVICE void copy_some(const Load& loader, Shared<T> stage) {
+SDN_DEVICE void copy_some(Load& loader, Shared<T> stage, bool wanted) {
     if constexpr (Count > 0 && First < Load::kCopies) {
-        loader.template copy<First>(stage);
-        copy_some<First + 1, Count - 1>(loader, stage);
+        loader.template copy<First>(stage, wanted);
+        copy_some<First + 1, Count - 1>(loader, stage, wanted);
     }
 }
 
@@ -54,24 +54,23 @@ class Mainloop {
     }
 
     SDN_DEVICE void run(Sums<Tile>& sums) {
-        for (int32_t depth = 0; depth < stages_; ++depth) {
-            if (depth < depths_) {
-                copy_some<0, Load::kCopies>(loader_, ring_ + depth * Tile::StageElements);
-                loader_.advance();
-            }
+        for (int32_t depth = 0; depth < stages_ - 1; ++depth) {
+            if (depth < depths_) copy_some<0, Load::kCopies>(loader_, ring_ + depth * Tile::StageElements, true);
+            loader_.advance();
             commit_async();
         }
-        wait_for_all_but(stages_ - 1);
+        wait_for_all_but(stages_ - 2);
         sync_block();
         SDN_UNROLL
         for (int i = 0; i < Tile::RowTiles; ++i) load_a(0, 0, i, fragments_a_[0][i]);
         load_b(0, 0, 0, fragments_b_[0]);
-        int32_t now = 0, before = 0;
+        const int32_t last = (stages_ - 1) * Tile::StageElements;
+        int32_t now = 0, before = last;
         SDN_NO_UNROLL
         for (int32_t depth = 0; depth < depths_; ++depth) {
-            // Past the end the loads of the next stage are repeated from this one and go unused.
-            const int32_t next = depth + 1 == depths_ ? now : now == (stages_ - 1) * Tile::StageElements ? 0 : now + Tile::StageElements;
-            one_stage<0>(sums, now, next, before, depth > 0 && depth - 1 + stages_ < depths_);
+            // Past the end the loads of the next stage are repeated from this one, and go unused as the zeros do that fill the ring.
+            const int32_t next = depth + 1 == depths_ ? now : now == last ? 0 : now + Tile::StageElements;
+            one_stage<0>(sums, now, next, before, depth + stages_ - 1 < depths_);
             before = now;
             now = next;
         }
@@ -91,16 +90,16 @@ class Mainloop {
         load_matrices<false>(fragment, ring_ + (stage + b_ + pair * 16 * kDepth + (chunk_of_b_ ^ (2 * step)) * 8));
     }
 
-    // Pair `I` of a stage and those after it; meanwhile the stage before is filled again, if there is anything left to fill it with.
+    // Pair `I` of a stage and those after it; meanwhile the stage before is filled again, with zeros if nothing is left.
     template <int I>
     SDN_DEVICE void one_stage(Sums<Tile>& sums, int32_t now, int32_t next, int32_t before, bool fill) {
         if constexpr (I < kPairsPerStage) {
             constexpr int kStep = I / kPairs, kPair = I % kPairs;
             constexpr bool kLastStep = kStep == Tile::Steps - 1;
-            if (fill) copy_some<I * kCopiesPerPair, kCopiesPerPair>(loader_, ring_ + before);
+            copy_some<I * kCopiesPerPair, kCopiesPerPair>(loader_, ring_ + before, fill);
             if constexpr (I == kPairsPerStage - 2) {
                 load_b(now, kStep, kPair + 1, fragments_b_[(I + 1) % 2]);
-                if (fill) loader_.advance();
+                loader_.advance();
                 commit_async();
                 wait_for_all_but(stages_ - 2);
                 sync_block();
@@ -184,7 +183,7 @@ SDN_DEVICE void store_partials(const TensorProduct& t, const Sums<Tile>& sums, i
     }
 }
 
-// A warp's row tiles, one after the other through its slab of shared memory, so that 16-byte chunks of rows reach the epilogue.
+// A warp's row tiles, by way of its slab of shared memory, so that 16-byte chunks of rows reach the epilogue.
 template <class T, class Tile, int RowTiles>
 SDN_DEVICE void store_finished(const TensorProduct& t, const Sums<Tile>& sums, int32_t row, int32_t column) {
     constexpr int kChunks = Tile::WarpN / kChunk;
@@ -194,22 +193,21 @@ SDN_DEVICE void store_finished(const TensorProduct& t, const Sums<Tile>& sums, i
     for (int i = 0; i < RowTiles; ++i) {
         SDN_UNROLL
         for (int j = 0; j < Tile::ColumnTiles; ++j) {
-            const int at = lane / 4 * Tile::SlabStride + 8 * j + 2 * (lane % 4);
+            const int at = (16 * i + lane / 4) * Tile::SlabStride + 8 * j + 2 * (lane % 4);
             slab.template write<2>(at, Vec<float, 2>{{sums[i][j][0], sums[i][j][1]}});
             slab.template write<2>(at + 8 * Tile::SlabStride, Vec<float, 2>{{sums[i][j][2], sums[i][j][3]}});
         }
-        sync_warp();
-        SDN_NO_UNROLL
-        for (int item = lane; item < 16 * kChunks; item += kWarpThreads) {
-            const int line = item / kChunks, chunk = item % kChunks;
-            const int32_t m = row + 16 * i + line, n = column + chunk * kChunk;
-            if (m >= t.p.m || n >= t.p.n) continue;
-            const int at = line * Tile::SlabStride + chunk * kChunk;
-            const Vec<float, 4> low = slab.template read<4>(at), high = slab.template read<4>(at + 4);
-            float values[kChunk] = {low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]};
-            finish_chunk<T>(t.p.epilogue, m, phase, n, t.p.n, values);
-        }
-        sync_warp();
+    }
+    sync_warp();
+    SDN_NO_UNROLL
+    for (int item = lane; item < 16 * RowTiles * kChunks; item += kWarpThreads) {
+        const int line = item / kChunks, chunk = item % kChunks;
+        const int32_t m = row + line, n = column + chunk * kChunk;
+        if (m >= t.p.m || n >= t.p.n) continue;
+        const int at = line * Tile::SlabStride + chunk * kChunk;
+        const Vec<float, 4> low = slab.template read<4>(at), high = slab.template read<4>(at + 4);
+        float values[kChunk] = {low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]};
+        finish_chunk<T>(t.p.epilogue, m, phase, n, t.p.n, values);
     }
 }
 

@@ -25,9 +25,10 @@ struct Tile {
     static constexpr int StageBytes = StageElements * 2;
     static constexpr int BlocksPerMultiprocessor = Threads > 128 ? 1 : RowTiles* ColumnTiles >= 32 ? 2 : 3;
 
-    static constexpr int SlabStride = WarpN + 8;           // floats between rows: 8 or 24 modulo 32 banks
-    static constexpr int SlabBytes = 16 * SlabStride * 4;  // of a warp
-    static constexpr int EpilogueBytes = max_of(Threads / kWarpThreads * SlabBytes, Slices > 1 ? M * N * 4 : 0);
+    // The epilogue takes the sums through shared memory, each warp its own.
+    static constexpr int SlabRows = WarpM / Slices, SlabStride = WarpN + 8;  // floats; 8 or 24 modulo the 32 banks
+    static constexpr int SlabBytes = SlabRows * SlabStride * 4;
+    static constexpr int EpilogueBytes = Threads / kWarpThreads * SlabBytes;  // adding slices needs less
 
     static_assert(Slices == 1 || Slices == 2);
     static_assert(M % WarpM == 0 && N % WarpN == 0 && WarpM % 16 == 0 && WarpN % 16 == 0, "column tiles are loaded in pairs");

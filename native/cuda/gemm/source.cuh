@@ -21,31 +21,30 @@ SDN_DEVICE StoredRowPlace row_place(const Source& s, int64_t rows, int64_t row, 
              (pixel - line * s.out_width) * s.stride - s.pad_left + phase_x, pixel}};
 }
 
-// The pixel of x under tap (ky, kx) of a row, or -1 where that is padding.
+// The pixel of x under tap (ky, kx) of a row, or -1 where that is padding. Without branches: the mainloop waits for it.
 SDN_DEVICE int32_t tap_pixel(const Source& s, const StoredRowPlace& place, int32_t ky, int32_t kx) {
-    int32_t y = place[1] + ky, x = place[2] + kx;
-    if (y < 0 || y >= s.view_height || x < 0 || x >= s.view_width) return -1;
-    y = static_cast<int32_t>(static_cast<uint64_t>(y) * s.y_scale >> kScaleBits);
-    x = static_cast<int32_t>(static_cast<uint64_t>(x) * s.x_scale >> kScaleBits);
-    return place[0] + y * s.width + x;
+    const uint32_t y = static_cast<uint32_t>(place[1] + ky), x = static_cast<uint32_t>(place[2] + kx);  // negative: large
+    const bool inside = (y < static_cast<uint32_t>(s.view_height)) & (x < static_cast<uint32_t>(s.view_width));
+    const int32_t line = static_cast<int32_t>(y * s.y_scale >> kScaleBits), column = static_cast<int32_t>(x * s.x_scale >> kScaleBits);
+    return inside ? place[0] + static_cast<int32_t>(static_cast<uint32_t>(line) * static_cast<uint32_t>(s.width)) + column : -1;
 }
 
-// The pixel under segment `segment`, and for the one after the taps that of x2.
-SDN_DEVICE int32_t segment_pixel(const Source& s, const StoredRowPlace& place, int32_t segment) {
-    if (segment >= s.taps()) return place[3];
-    const int32_t ky = segment / s.kernel_width;
-    return tap_pixel(s, place, ky, segment - ky * s.kernel_width);
-}
-
-// Element (row, k) of A as float.
+// A column of A: a segment (the taps, then x2) and a channel.
 struct Column {
     int32_t segment, channel;
 };
 SDN_DEVICE Column column_of(const Source& s, int64_t k) {
     const int64_t from_x = static_cast<int64_t>(s.taps()) * s.channels;
     if (k >= from_x) return {s.taps(), static_cast<int32_t>(k - from_x)};
-    const int32_t segment = static_cast<int32_t>(k / s.channels);
-    return {segment, static_cast<int32_t>(k - static_cast<int64_t>(segment) * s.channels)};
+    const uint32_t segment = static_cast<uint32_t>(k) / static_cast<uint32_t>(s.channels);  // a row of weights fits 32 bits
+    return {static_cast<int32_t>(segment), static_cast<int32_t>(static_cast<uint32_t>(k) - segment * static_cast<uint32_t>(s.channels))};
+}
+
+// The pixel under a segment: of x2 for the one after the taps.
+SDN_DEVICE int32_t segment_pixel(const Source& s, const StoredRowPlace& place, int32_t segment) {
+    const int32_t ky = static_cast<int32_t>(static_cast<uint32_t>(segment) / static_cast<uint32_t>(s.kernel_width));
+    const int32_t pixel = tap_pixel(s, place, ky, segment - ky * s.kernel_width);
+    return segment < s.taps() ? pixel : place[3];
 }
 
 }  // namespace sdn::cuda::SDN_TARGET

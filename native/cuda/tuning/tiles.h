@@ -53,11 +53,15 @@ inline int64_t ceil_of(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+// Of a block. The static assertions of gemm/sm80_kernels.cuh hold it against the kernels.
+constexpr int shared_bytes(const TileChoice& tile, int stages) {
+    const int ring = stages * (tile.m + tile.n) * kDepth * 2, epilogue = tile.m * (tile.n + 16) * 4;
+    return tile.m * 16 + (ring > epilogue ? ring : epilogue);
+}
+
 // Blocks of a tile that a multiprocessor holds with `stages` stages each; 0: none.
 inline int resident_blocks(const TileChoice& tile, int stages, const Limits& limits) {
-    const int64_t stage = int64_t{tile.m + tile.n} * kDepth * 2;
-    const int64_t epilogue = tile.slices > 1 ? int64_t{tile.m} * tile.n * 4 : 0;
-    const int64_t bytes = tile.m * 16 + (stages * stage > epilogue ? stages * stage : epilogue);
+    const int64_t bytes = shared_bytes(tile, stages);
     if (bytes > limits.shared_per_block) return 0;
     const int64_t fit = limits.shared_per_multiprocessor / (bytes + 1024);  // the driver keeps 1 KiB of each block
     return static_cast<int>(fit < tile.resident ? (fit < 1 ? 1 : fit) : tile.resident);
