@@ -129,7 +129,7 @@ class CudaConv2d : public EachDevice {
 SDN_FOR_EACH_CUDA_DEVICE(CudaConv2d);
 
 TEST_P(CudaConv2d, OddSizes_EqualTheTwin) {
-    const ForcedTile forced(4, 1, 2);
+    const ForcedTile forced(6, 1, 2);
     for (const int64_t channels : {8, 24, 64, 72}) {
         for (const int64_t outputs : {5, 8, 33}) expect_twin({2, 7, 5, channels, outputs}, "sm80_gemm_64x64x64_im2col");
         for (const int64_t outputs : {1, 3, 4}) expect_twin_in_both({2, 7, 5, channels, outputs}, "few_columns");
@@ -141,7 +141,7 @@ TEST_P(CudaConv2d, OddSizes_EqualTheTwin) {
 }
 
 TEST_P(CudaConv2d, EveryTile_EqualsTheTwin) {
-    for (int tile = 0; tile < 5; ++tile)
+    for (int tile = 0; tile < 7; ++tile)
         for (const int splits : {1, 3}) {
             const ForcedTile forced(tile, splits, 3);
             Case c{3, 9, 7, 40, 168};
@@ -181,9 +181,9 @@ TEST_P(CudaConv2d, Doubled_EqualsTheTwin) {
         const std::string loader = doubles ? "phases" : "im2col";
         Case c{2, 4, 5, 24, 16, 3, 3, resized(8, 10)};
         c.doubles = doubles;
-        expect_twin_in_both(c, "sm80_gemm_64x64x64_" + loader);
+        expect_twin_in_both(c, "sm80_gemm_64x80x64_sliced_" + loader);
         c.channel_add = c.residual = true;
-        expect_twin_in_both(c, "sm80_gemm_64x64x64_" + loader);
+        expect_twin_in_both(c, "sm80_gemm_64x80x64_sliced_" + loader);
         const ForcedTile forced(1, 2, 3);
         expect_twin_in_both(c, "sm80_gemm_128x160x64_sliced_split2_" + loader + " + sm80_split_sum");
         c.height = 1, c.width = 1, c.params = resized(2, 2);

@@ -145,7 +145,7 @@ TEST_P(CudaLinear, OddSizes_EqualTheTwin) {
 
 // Each tile of tuning/tiles.h with one split and with several, with few stages and with many.
 TEST_P(CudaLinear, EveryTile_EqualsTheTwin) {
-    for (int tile = 0; tile < 5; ++tile)
+    for (int tile = 0; tile < 7; ++tile)
         for (const int stages : {2, 3, 4}) {
             const ForcedTile forced(tile, stages - 1, stages);
             expect_twin_in_both({131, 264, 0, 168});
@@ -155,13 +155,13 @@ TEST_P(CudaLinear, EveryTile_EqualsTheTwin) {
 }
 
 TEST_P(CudaLinear, ManyTiles_EqualTheTwin) {
-    const ForcedTile forced(4, 1, 2);  // more rows of tiles than a band has
+    const ForcedTile forced(6, 1, 2);  // more rows of tiles than a band has
     expect_twin({1100, 40, 0, 130}, "sm80_gemm_64x64x64_rows");
 }
 
 // The seam between the inputs on a stage's boundary, within a stage, and within a chunk of 8.
 TEST_P(CudaLinear, TwoInputs_EqualTheTwin) {
-    const ForcedTile forced(4, 1, 2);
+    const ForcedTile forced(6, 1, 2);
     for (const int64_t columns : {8, 40, 64, 72, 136})
         for (const int64_t columns2 : {8, 24, 64, 200})
             expect_twin({33, columns, columns2, 72, SDN_ACTIVATION_NONE, true, true}, "sm80_gemm_64x64x64_two_source");
@@ -176,12 +176,12 @@ TEST_P(CudaLinear, EveryFusion_EqualsTheTwin) {
     for (int32_t activation = SDN_ACTIVATION_NONE; activation <= SDN_ACTIVATION_GEGLU; ++activation)
         for (const bool bias : {false, true})
             for (const bool residual : {false, true}) {
-                expect_twin_in_both({23, 72, 0, 48, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
-                expect_twin_in_both({23, 72, 0, 45, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
-                expect_twin_in_both({23, 70, 5, 24, activation, bias, residual}, "sm80_gemm_128x64x64_gather");
+                const ForcedTile forced(6, 4, 2);
+                expect_twin_in_both({23, 56, 0, 48, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
+                expect_twin_in_both({23, 56, 0, 45, activation, bias, residual}, "sm80_gemm_64x64x64_rows");
+                expect_twin_in_both({23, 50, 5, 24, activation, bias, residual}, "sm80_gemm_128x64x64_gather");
                 expect_twin_in_both({11, 72, 0, 45, activation, bias, residual}, "few_rows");
                 expect_twin_in_both({37, 72, 0, activation == SDN_ACTIVATION_GEGLU ? 2 : 3, activation, bias, residual}, "few_columns");
-                const ForcedTile forced(4, 4, 2);
                 expect_twin_in_both({23, 200, 0, 48, activation, bias, residual}, "sm80_gemm_64x64x64_split4_rows + sm80_split_sum");
                 expect_twin_in_both({23, 200, 0, 45, activation, bias, residual}, "sm80_gemm_64x64x64_split4_rows + sm80_split_sum");
             }
@@ -213,7 +213,7 @@ TEST_P(CudaLinear, MixedDtypes_EqualTheTwin) {
 }
 
 TEST_P(CudaLinear, AnyOrderOfBlocks_SameBits) {
-    for (const int tile : {1, 4})
+    for (const int tile : {1, 6})
         for (const Case& c : {Case{150, 400, 40, 200, SDN_ACTIVATION_SILU, true, true}, Case{9, 520, 0, 70}, Case{70, 520, 0, 3}}) {
             const ForcedTile forced(tile, 3, 3);
             const Layer layer(c);

@@ -16,6 +16,7 @@ constexpr bool is_the_choice() {
 }
 static_assert(is_the_choice<Tile128x160, tuning::kTile128x160>() && is_the_choice<Tile128x160Sliced, tuning::kTile128x160Sliced>() &&
               is_the_choice<Tile128x128, tuning::kTile128x128>() && is_the_choice<Tile128x64, tuning::kTile128x64>() &&
+              is_the_choice<Tile64x160Sliced, tuning::kTile64x160Sliced>() && is_the_choice<Tile64x80Sliced, tuning::kTile64x80Sliced>() &&
               is_the_choice<Tile64x64, tuning::kTile64x64>());
 
 template <class T, class Tile, template <class, class> class LoaderOf>
@@ -38,10 +39,16 @@ void launch_sm80(Queue& queue, const char* name, int tile, bool gather, const Te
             return launch_tile<T, Tile128x128, Loader>(queue, name, t);
         case tuning::kTile128x64:
             return launch_tile<T, Tile128x64, Loader>(queue, name, t);
+        case tuning::kTile64x160Sliced:
+            return launch_tile<T, Tile64x160Sliced, Loader>(queue, name, t);
+        case tuning::kTile64x80Sliced:
+            return launch_tile<T, Tile64x80Sliced, Loader>(queue, name, t);
         default:
             return launch_tile<T, Tile64x64, Loader>(queue, name, t);
     }
 }
+
+constexpr int kSplitsAtOnce = 4;
 
 // Adds the splits of 8 columns in their order, and finishes them.
 template <class T>
@@ -51,13 +58,21 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kSplitSumThreads, 1) sum_splits(const TensorPr
     if (row_of_all >= t.p.phases * t.p.m) return;
     const int phase = static_cast<int>(row_of_all / t.p.m);
     const int64_t plane = t.p.phases * t.p.m * t.partial_stride;
-    const float* source = t.partials + row_of_all * t.partial_stride + column;
+    const float* const source = t.partials + row_of_all * t.partial_stride + column;
     float sums[kChunk] = {};
-    SDN_NO_UNROLL
-    for (int split = 0; split < t.splits; ++split, source += plane) {
-        const Vec<float, 4> low = load_vec<4>(source), high = load_vec<4>(source + 4);
+    for (int first = 0; first < t.splits; first += kSplitsAtOnce) {  // so many loads are under way
+        Vec<float, 4> low[kSplitsAtOnce], high[kSplitsAtOnce];
         SDN_UNROLL
-        for (int i = 0; i < 4; ++i) sums[i] += low[i], sums[i + 4] += high[i];
+        for (int s = 0; s < kSplitsAtOnce; ++s) {
+            const float* const split = source + min_of(first + s, t.splits - 1) * plane;  // past the last: read, not added
+            low[s] = load_vec<4>(split), high[s] = load_vec<4>(split + 4);
+        }
+        SDN_UNROLL
+        for (int s = 0; s < kSplitsAtOnce; ++s) {
+            if (first + s >= t.splits) break;
+            SDN_UNROLL
+            for (int i = 0; i < 4; ++i) sums[i] += low[s][i], sums[i + 4] += high[s][i];
+        }
     }
     finish_chunk<T>(t.p.epilogue, row_of_all - phase * t.p.m, phase, column, t.p.n, sums);
 }

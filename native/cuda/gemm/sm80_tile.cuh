@@ -41,6 +41,8 @@ using Tile128x160 = Tile<128, 160, 64, 80, 1>;
 using Tile128x160Sliced = Tile<128, 160, 64, 80, 2>;
 using Tile128x128 = Tile<128, 128, 64, 64, 1>;
 using Tile128x64 = Tile<128, 64, 64, 32, 1>;
+using Tile64x160Sliced = Tile<64, 160, 32, 80, 2>;
+using Tile64x80Sliced = Tile<64, 80, 32, 80, 2>;
 using Tile64x64 = Tile<64, 64, 32, 32, 1>;
 
 // Tiles are walked in bands of this many rows of tiles, down first: the blocks that run together share rows of A and of the weight.

@@ -13,17 +13,27 @@ constexpr int kDepth = 64;  // k per stage of shared memory
 constexpr int kMostSplits = 16, kMostStages = 5;
 
 struct TileChoice {
-    int16_t m, n;      // sums per block of threads
+    int16_t m, n;  // sums per block of threads
+    int16_t warp_columns;
     int16_t slices;    // groups of warps that share a stage's k
     int16_t resident;  // blocks a multiprocessor's registers hold
     // Share of the tensor cores' rate, assumed, not measured: with `resident` blocks on a multiprocessor, and alone.
     double full_rate, lone_rate;
 };
 
-enum { kTile128x160 = 0, kTile128x160Sliced = 1, kTile128x128 = 2, kTile128x64 = 3, kTile64x64 = 4, kTileCount = 5 };
+enum {
+    kTile128x160 = 0,
+    kTile128x160Sliced = 1,
+    kTile128x128 = 2,
+    kTile128x64 = 3,
+    kTile64x160Sliced = 4,
+    kTile64x80Sliced = 5,
+    kTile64x64 = 6,
+    kTileCount = 7
+};
 inline constexpr TileChoice kTiles[kTileCount] = {
-    {128, 160, 1, 2, 0.85, 0.65}, {128, 160, 2, 1, 0.82, 0.82}, {128, 128, 1, 2, 0.82, 0.62},
-    {128, 64, 1, 3, 0.70, 0.45},  {64, 64, 1, 3, 0.50, 0.30},
+    {128, 160, 2, 1, 2, 0.85, 0.65}, {128, 160, 2, 2, 1, 0.82, 0.82}, {128, 128, 2, 1, 2, 0.82, 0.62}, {128, 64, 2, 1, 3, 0.70, 0.45},
+    {64, 160, 2, 2, 1, 0.62, 0.62},  {64, 80, 1, 2, 3, 0.58, 0.42},   {64, 64, 2, 1, 3, 0.50, 0.30},
 };
 
 struct Plan {
@@ -55,7 +65,7 @@ inline int64_t ceil_of(int64_t a, int64_t b) {
 
 // Of a block. The static assertions of gemm/sm80_kernels.cuh hold it against the kernels.
 constexpr int shared_bytes(const TileChoice& tile, int stages) {
-    const int ring = stages * (tile.m + tile.n) * kDepth * 2, epilogue = tile.m * (tile.n + 16) * 4;
+    const int ring = stages * (tile.m + tile.n) * kDepth * 2, epilogue = tile.m * (tile.n + 8 * tile.warp_columns) * 4;
     return tile.m * 16 + (ring > epilogue ? ring : epilogue);
 }
 
