@@ -10,7 +10,7 @@
 
 namespace sdn::cuda::emulation {
 
-constinit thread_local Running running{};
+SDN_TLS_MODEL constinit thread_local Running running{};
 
 namespace {
 
@@ -18,6 +18,7 @@ namespace {
 constexpr uint32_t kLastClock = (1u << (32 - kWhoBits)) - 16;
 
 bool same_site(const Site& a, const Site& b) {
+    if (std::memcmp(&a, &b, sizeof a) == 0) return true;  // a pointer, and mostly the same
     return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
@@ -35,7 +36,7 @@ const char* name_of(Stop stop) {
     return kNames[static_cast<int>(stop)];
 }
 
-const char* file_of(const Site& site) {
+const char* file_of(Site site) {
     const char* slash = std::strrchr(site.file_name(), '/');
     return slash != nullptr ? slash + 1 : site.file_name();
 }
@@ -257,7 +258,7 @@ void Block::nobody_can_go_on() {
 
 // ---- barriers ----------------------------------------------------------------------------------------------------------
 
-void Block::arrive(Warp& warp, Stop stop, const Site& site) {
+void Block::arrive(Warp& warp, Stop stop, Site site) {
     const int lane = running.thread % kLanes, base = running.thread - lane;
     if (warp.arrived == 0) {
         warp.stop = stop;
@@ -274,7 +275,7 @@ void Block::arrive(Warp& warp, Stop stop, const Site& site) {
     ++warp.arrived;
 }
 
-void Block::meet_block(Stop stop, const Site& site) {
+void Block::meet_block(Stop stop, Site site) {
     Warp& warp = this->warp();
     if (ended_ > 0)
         fault(running.thread, "is at %s (%s:%u), where all threads of the block must meet, and thread %d has ended", name_of(stop),

@@ -74,15 +74,26 @@ struct AsyncCopies {
     void forget_landed();
 };
 
+typedef float Row8 __attribute__((vector_size(32)));  // the compiler's own vectors, on any processor
+
+// One for all warps, and not on the stack of the lane that comes last: each stack would be written in turn.
+struct MultiplyBuffers {
+    uint16_t a_bits[16][16], b_bits[16][8];
+    float a[16][16];
+    Row8 b[16], d[16];
+};
+
 class Block {
   public:
+    MultiplyBuffers multiply_buffers;
+
     // Runs all threads of block (x, y, z) of the grid. Throws what the first thread that failed has thrown.
     void run(const char* kernel, const Shape& shape, const int64_t (&block)[3], const std::function<void()>& body, uint64_t seed);
 
     // Stops the running thread until all 32 lanes of its warp have come; the last one calls complete(warp) before anyone goes on.
     template <class Complete>
-    void meet_warp(Stop stop, const Site& site, Complete complete);
-    void meet_block(Stop stop, const Site& site);
+    void meet_warp(Stop stop, Site site, Complete complete);
+    void meet_block(Stop stop, Site site);
 
     Warp& warp() { return warps_[running.thread / kLanes]; }
     AsyncCopies& copies() {
@@ -112,7 +123,7 @@ class Block {
     static void fiber_main();
     void drop_copies();
     void end_thread();
-    void arrive(Warp& warp, Stop stop, const Site& site);
+    void arrive(Warp& warp, Stop stop, Site site);
     void stop_running();
     // Decides who goes on; false: nobody can.
     bool choose();
@@ -157,7 +168,7 @@ class Block {
 };
 
 const char* name_of(Stop stop);
-const char* file_of(const Site& site);  // without its folders
+const char* file_of(Site site);  // without its folders
 
 // ---- inline: what a collective costs is what the emulator costs --------------------------------------------------------
 
@@ -168,7 +179,7 @@ inline void Block::now_running(int thread) {
 }
 
 template <class Complete>
-void Block::meet_warp(Stop stop, const Site& site, Complete complete) {
+void Block::meet_warp(Stop stop, Site site, Complete complete) {
     Warp& warp = this->warp();
     arrive(warp, stop, site);
     if (warp.arrived < kLanes) {

@@ -36,9 +36,8 @@ void widen(float* out, const uint16_t* x, int count) {
 
 // d [16, 8] += a [16, 16] * b [16, 8], with the fragments of cuda/primitives/mma.h; products and sums in float, k ascending.
 template <bool IsHalf>
-void multiply_all(Warp& warp) {
-    uint16_t a_bits[16][16], b_bits[16][8];
-    float a[16][16], b[16][8], d[16][8];
+void multiply_all(Warp& warp, MultiplyBuffers& buffers) {
+    auto& [a_bits, b_bits, a, b, d] = buffers;
     for (int lane = 0; lane < kLanes; ++lane) {
         const int g = lane / 4, t = lane % 4 * 2;
         const uint32_t *a_part = warp.a[lane], *b_part = warp.b[lane];
@@ -47,19 +46,15 @@ void multiply_all(Warp& warp) {
             b_bits[t + 8 * i][g] = static_cast<uint16_t>(b_part[i]);
             b_bits[t + 8 * i + 1][g] = static_cast<uint16_t>(b_part[i] >> 16);
         }
-        std::memcpy(&d[g][t], warp.d[lane], 2 * sizeof(float));
-        std::memcpy(&d[g + 8][t], warp.d[lane] + 2, 2 * sizeof(float));
+        for (int i = 0; i < 4; ++i) d[g + i / 2 * 8][t + i % 2] = warp.d[lane][i];
     }
     widen<IsHalf>(a[0], a_bits[0], 256);
-    widen<IsHalf>(b[0], b_bits[0], 128);
-    for (int i = 0; i < 16; ++i) {
-        for (int k = 0; k < 16; ++k)
-            for (int j = 0; j < 8; ++j) d[i][j] += a[i][k] * b[k][j];
-    }
+    widen<IsHalf>(reinterpret_cast<float*>(b), b_bits[0], 128);
+    for (int i = 0; i < 16; ++i)
+        for (int k = 0; k < 16; ++k) d[i] += a[i][k] * b[k];
     for (int lane = 0; lane < kLanes; ++lane) {
         const int g = lane / 4, t = lane % 4 * 2;
-        std::memcpy(warp.d[lane], &d[g][t], 2 * sizeof(float));
-        std::memcpy(warp.d[lane] + 2, &d[g + 8][t], 2 * sizeof(float));
+        for (int i = 0; i < 4; ++i) warp.d[lane][i] = d[g + i / 2 * 8][t + i % 2];
     }
 }
 
@@ -69,23 +64,23 @@ int lane() {
 
 }  // namespace
 
-void sync_block(const Site& site) {
+void sync_block(Site site) {
     running.owner->meet_block(Stop::sync_block, site);
 }
 
-bool sync_block_or(bool value, const Site& site) {
+bool sync_block_or(bool value, Site site) {
     Block& block = *running.owner;
     if (value) block.set_any();
     block.meet_block(Stop::sync_block_or, site);
     return block.last_any();
 }
 
-void sync_warp(const Site& site) {
+void sync_warp(Site site) {
     Block& block = *running.owner;
     block.meet_warp(Stop::sync_warp, site, [&block](Warp&) { block.start_warp_epoch(); });
 }
 
-uint64_t exchange(Stop stop, uint64_t value, int from_lane, const Site& site) {
+uint64_t exchange(Stop stop, uint64_t value, int from_lane, Site site) {
     Block& block = *running.owner;
     Warp& warp = block.warp();
     const uint64_t* values = warp.values[warp.parity];
@@ -94,7 +89,7 @@ uint64_t exchange(Stop stop, uint64_t value, int from_lane, const Site& site) {
     return values[from_lane & (kLanes - 1)];
 }
 
-uint32_t ballot(bool value, const Site& site) {
+uint32_t ballot(bool value, Site site) {
     Block& block = *running.owner;
     Warp& warp = block.warp();
     const uint64_t* values = warp.values[warp.parity];
@@ -105,7 +100,7 @@ uint32_t ballot(bool value, const Site& site) {
     return result;
 }
 
-void load_matrices(const Place& row, int count, bool transposed, uint32_t* result, const Site& site) {
+void load_matrices(const Place& row, int count, bool transposed, uint32_t* result, Site site) {
     Block& block = *running.owner;
     Warp& warp = block.warp();
     warp.rows[lane()] = row;
@@ -114,13 +109,15 @@ void load_matrices(const Place& row, int count, bool transposed, uint32_t* resul
     block.meet_warp(Stop::load_matrices, site, [=](Warp& all) { load_all(all, first_thread, count, transposed); });
 }
 
-void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_half, const Site& site) {
+void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_half, Site site) {
     Block& block = *running.owner;
     Warp& warp = block.warp();
     warp.d[lane()] = d;
     warp.a[lane()] = a;
     warp.b[lane()] = b;
-    block.meet_warp(Stop::mma, site, [is_half](Warp& all) { is_half ? multiply_all<true>(all) : multiply_all<false>(all); });
+    block.meet_warp(Stop::mma, site, [&](Warp& all) {
+        is_half ? multiply_all<true>(all, block.multiply_buffers) : multiply_all<false>(all, block.multiply_buffers);
+    });
 }
 
 // ---- cp.async ----------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ struct Running {
 #else
 #define SDN_TLS_MODEL
 #endif
-extern constinit thread_local Running running SDN_TLS_MODEL;
+SDN_TLS_MODEL extern constinit thread_local Running running;
 
 using Site = std::source_location;
 
@@ -57,14 +57,14 @@ enum class Stop : uint8_t { none, sync_block, sync_block_or, sync_warp, shuffle,
 
 // ---- what the running thread does (block.cpp, collective.cpp) ----------------------------------------------------------
 
-void sync_block(const Site& site);
-bool sync_block_or(bool value, const Site& site);
-void sync_warp(const Site& site);
+void sync_block(Site site);
+bool sync_block_or(bool value, Site site);
+void sync_warp(Site site);
 // The value given by the thread `from_lane` of the warp.
-uint64_t exchange(Stop stop, uint64_t value, int from_lane, const Site& site);
-uint32_t ballot(bool value, const Site& site);
-void load_matrices(const Place& row, int count, bool transposed, uint32_t* result, const Site& site);
-void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_half, const Site& site);
+uint64_t exchange(Stop stop, uint64_t value, int from_lane, Site site);
+uint32_t ballot(bool value, Site site);
+void load_matrices(const Place& row, int count, bool transposed, uint32_t* result, Site site);
+void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_half, Site site);
 
 void copy_async(const Place& target, const void* source, int bytes, bool valid);
 void commit_async();

@@ -35,36 +35,36 @@ SDN_DEVICE int64_t grid_z() {
 }
 
 // The place in the source from which each of these is called is what threads must agree on.
-SDN_DEVICE void sync_block(const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE void sync_block(emulation::Site site = emulation::Site::current()) {
     emulation::sync_block(site);
 }
-SDN_DEVICE void sync_warp(const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE void sync_warp(emulation::Site site = emulation::Site::current()) {
     emulation::sync_warp(site);
 }
-SDN_DEVICE bool sync_block_or(bool value, const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE bool sync_block_or(bool value, emulation::Site site = emulation::Site::current()) {
     return emulation::sync_block_or(value, site);
 }
 
 template <class T>
-SDN_DEVICE T exchange(emulation::Stop stop, T value, int from_lane, const emulation::Site& site) {
+SDN_DEVICE T exchange(emulation::Stop stop, T value, int from_lane, emulation::Site site) {
     static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8), "warps exchange float, double, int32_t and uint32_t");
     using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
     return std::bit_cast<T>(static_cast<Bits>(emulation::exchange(stop, std::bit_cast<Bits>(value), from_lane, site)));
 }
 template <class T>
-SDN_DEVICE T shuffle(T value, int from_lane, const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE T shuffle(T value, int from_lane, emulation::Site site = emulation::Site::current()) {
     return exchange(emulation::Stop::shuffle, value, from_lane, site);
 }
 template <class T>
-SDN_DEVICE T shuffle_xor(T value, int lane_mask, const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE T shuffle_xor(T value, int lane_mask, emulation::Site site = emulation::Site::current()) {
     return exchange(emulation::Stop::shuffle_xor, value, thread_index() ^ lane_mask, site);
 }
 template <class T>
-SDN_DEVICE T shuffle_down(T value, int distance, const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE T shuffle_down(T value, int distance, emulation::Site site = emulation::Site::current()) {
     const int lane = thread_index() % kWarpThreads, from = lane + distance;
     return exchange(emulation::Stop::shuffle_down, value, from < kWarpThreads ? from : lane, site);
 }
-SDN_DEVICE uint32_t ballot(bool value, const emulation::Site& site = emulation::Site::current()) {
+SDN_DEVICE uint32_t ballot(bool value, emulation::Site site = emulation::Site::current()) {
     return emulation::ballot(value, site);
 }
 
