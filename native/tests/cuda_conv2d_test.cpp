@@ -80,7 +80,7 @@ struct Layer {
                                         w[static_cast<size_t>(((o * c.channels + channel) * c.kernel_height + i) * c.kernel_width + j)] *
                                         static_cast<double>(pixels[at]);
                                     sum.add(product);
-                                    taps[(at_y - y / 2 + 1) % 2 * 2 + (at_x - column / 2 + 1) % 2] += product;
+                                    taps[((at_y - y / 2 + 1) & 1) * 2 + ((at_x - column / 2 + 1) & 1)] += product;
                                 }
                             for (const double tap : taps) phase_squares += tap * tap;
                         }
