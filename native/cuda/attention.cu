@@ -135,6 +135,11 @@ Attention<T> problem_of(const sdn_tensor& out, const sdn_tensor& q, const sdn_te
     return a;
 }
 
+// Whether all rows of a tensor of 2-byte elements begin on 16 bytes.
+bool in_vectors(const sdn_tensor& t) {
+    return is_aligned(t.data) && (t.shape[0] == 1 || t.stride[0] % 8 == 0) && (t.shape[1] == 1 || t.stride[1] % 8 == 0);
+}
+
 }  // namespace
 
 void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
@@ -143,6 +148,10 @@ void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn
     with_element_type(q.dtype, [&](auto element) {
         using T = decltype(element);
         const Attention<T> a = problem_of<T>(out, q, k, v, params);
+        if constexpr (is_16_bit<T>) {
+            if (a.dim % 8 == 0 && a.dim <= kFlashMostDim && in_vectors(q) && in_vectors(k) && in_vectors(v) && in_vectors(out))
+                return launch_flash(exec_queue(exec), a);
+        }
         launch(exec_queue(exec), "simt_attention", simt_attention<T>, Grid{a.batches * a.heads * ceil_div(a.queries, kQueries)}, kThreads,
                SimtLayout(a.dim).bytes, a);
     });

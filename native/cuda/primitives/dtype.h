@@ -80,7 +80,16 @@ SDN_DEVICE T from_float(float value) {
 // Two values of a 16-bit type in one register, the first in the low half.
 template <class T>
 SDN_DEVICE uint32_t pack2(float low, float high) {
+#if defined(SDN_EMULATION)
     return static_cast<uint32_t>(from_float<T>(low).bits) | static_cast<uint32_t>(from_float<T>(high).bits) << 16;
+#else
+    uint32_t pair;
+    if constexpr (std::is_same_v<T, half>)
+        asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    else
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#endif
 }
 template <class T>
 SDN_DEVICE float low_of(uint32_t pair) {

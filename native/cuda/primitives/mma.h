@@ -3,6 +3,7 @@
 //     a (16 x 16, row-major):    a[0] = (g, 2t..2t+1)  a[1] = (g+8, 2t..)  a[2] = (g, 2t+8..)  a[3] = (g+8, 2t+8..)
 //     b (16 x 8, column-major):  b[0] = (2t..2t+1, g)  b[1] = (2t+8.., g)
 //     d (16 x 8):                d[0..1] = (g, 2t..2t+1)  d[2..3] = (g+8, 2t..2t+1)
+// mma.m16n8k8 takes the first half of a and b: a[0], a[1], b[0].
 #pragma once
 
 #include "cuda/primitives/shared.h"
@@ -27,6 +28,18 @@ SDN_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+template <class T>
+SDN_DEVICE void mma_m16n8k8(float (&d)[4], const uint32_t (&a)[2], uint32_t b) {
+    if constexpr (std::is_same_v<T, half>)
+        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(b));
+    else
+        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
 // Loads Count (1, 2 or 4) 8x8 matrices of 16-bit elements. Thread 8i + j gives the address of row j of matrix i (16 bytes, 16-byte
 // aligned; with fewer than 4 matrices the other threads' addresses are not used, but must be valid). Thread 4r + c gets elements
 // (r, 2c) and (r, 2c+1) of each matrix; with Transposed those of its transpose.
@@ -49,6 +62,15 @@ SDN_DEVICE void load_matrices(uint32_t (&r)[Count], Shared<T> row) {
         asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1];" : "=r"(r[0]) : "r"(row.address()));
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=r"(r[0]) : "r"(row.address()));
+}
+
+#else
+
+// The same product with zeros in the second half.
+template <class T>
+SDN_DEVICE void mma_m16n8k8(float (&d)[4], const uint32_t (&a)[2], uint32_t b) {
+    const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
+    mma_m16n8k16<T>(d, wide_a, wide_b);
 }
 
 #endif

@@ -48,4 +48,13 @@ SDN_HOST_DEVICE constexpr T max_of(T a, T b) {
     return a < b ? b : a;
 }
 
+// The same value, of which the compiler knows nothing: what is computed from it in a loop is computed there each time, rather than kept in
+// registers across the loop.
+SDN_DEVICE int opaque(int value) {
+#if !defined(SDN_EMULATION)
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
+
 }  // namespace sdn::cuda::SDN_TARGET
