@@ -2,7 +2,8 @@
 // Shapes:    q, out [B,Sq,H*D], k, v [B,Sk,H*D], any strides with the last 1; D from 1 to 512
 // Algorithm: simt_attention, for any dtype, head dim and alignment, in float32: a warp has four queries; its lanes each score one of 32
 // keys,
-//            take part in the online softmax, and then each sum every 32nd dimension of the values.
+//            take part in the online softmax, and then each sum every 32nd dimension of the values. What suits tensor cores goes to
+//            attention/flash.cu (D up to 160) and attention/flash_wide.cu.
 // Launch:    grid B * H * ceil(Sq / 16), 128 threads; queries, a tile of keys and the weights in shared memory.
 #include "cuda/dispatch.h"
 #include "cuda/attention/problem.h"
@@ -18,6 +19,7 @@ constexpr int kQueries = kWarps * kRows;
 constexpr int kKeys = kWarpThreads;
 constexpr int kThreads = kWarps * kWarpThreads;
 constexpr int kMostDim = 512;
+constexpr int64_t kMostGridYZ = 65535;
 constexpr int kPanels = kMostDim / kWarpThreads;  // of 32 dimensions, one per lane
 
 struct SimtLayout {          // of shared memory, in bytes
@@ -135,6 +137,12 @@ Attention<T> problem_of(const sdn_tensor& out, const sdn_tensor& q, const sdn_te
     return a;
 }
 
+template <class T>
+void launch_simt(Queue& queue, const Attention<T>& a) {
+    launch(queue, "simt_attention", simt_attention<T>, Grid{a.batches * a.heads * ceil_div(a.queries, kQueries)}, kThreads,
+           SimtLayout(a.dim).bytes, a);
+}
+
 // Whether all rows of a tensor of 2-byte elements begin on 16 bytes.
 bool in_vectors(const sdn_tensor& t) {
     return is_aligned(t.data) && (t.shape[0] == 1 || t.stride[0] % 8 == 0) && (t.shape[1] == 1 || t.stride[1] % 8 == 0);
@@ -144,16 +152,29 @@ bool in_vectors(const sdn_tensor& t) {
 
 void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
                const sdn_attention_params& params) {
-    if (exec_measuring(exec)) return;
+    Queue& queue = exec_queue(exec);
     with_element_type(q.dtype, [&](auto element) {
         using T = decltype(element);
         const Attention<T> a = problem_of<T>(out, q, k, v, params);
         if constexpr (is_16_bit<T>) {
-            if (a.dim % 8 == 0 && a.dim <= kFlashMostDim && in_vectors(q) && in_vectors(k) && in_vectors(v) && in_vectors(out))
-                return launch_flash(exec_queue(exec), a);
+            if (a.dim % 8 == 0 && a.heads <= kMostGridYZ && a.batches <= kMostGridYZ) {
+                // Addresses are stand-ins while measuring, so scratch is taken whatever they are.
+                const bool wide = a.dim > kFlashMostDim;
+                const int64_t bytes = wide ? wide_flash_scratch(queue.limits, a) : 0;
+                void* const scratch = bytes > 0 ? exec_scratch(exec, bytes) : nullptr;
+                if (!exec_measuring(exec)) {
+                    if (!in_vectors(q) || !in_vectors(k) || !in_vectors(v) || !in_vectors(out))
+                        launch_simt(queue, a);
+                    else if (wide)
+                        launch_wide_flash(queue, a, scratch);
+                    else
+                        launch_flash(queue, a);
+                }
+                if (scratch != nullptr) exec_release(exec, scratch);
+                return;
+            }
         }
-        launch(exec_queue(exec), "simt_attention", simt_attention<T>, Grid{a.batches * a.heads * ceil_div(a.queries, kQueries)}, kThreads,
-               SimtLayout(a.dim).bytes, a);
+        if (!exec_measuring(exec)) launch_simt(queue, a);
     });
 }
 

@@ -158,7 +158,8 @@ template <class T>
 SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_measure(Input<T> input, Chunks cut, Moments* partial) {
     constexpr int kWidth = 16 / sizeof(T);
     const int channels = input.channels(), columns = channels / kWidth;
-    const int64_t chunk = block_x(), sample = block_y(), count = cut.rows_of(chunk, input.rows);
+    const int64_t chunk = block_x(), sample = block_y();
+    const int count = static_cast<int>(cut.rows_of(chunk, input.rows));
     const Shared<Moments> moments = shared_array<Moments>(0, cut.lanes * channels);  // [lanes, channels]
     const int lane = thread_index() / columns, channel = thread_index() % columns * kWidth;
 
@@ -166,11 +167,11 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_measure(Input<T> input
         const T* const x = input.at(sample, chunk * cut.rows_per_chunk, channel);
         const int stride = channel < input.channels1 ? input.channels1 : input.channels2;
         float mean[kWidth] = {}, squares[kWidth] = {}, seen = 0;
-        for (int64_t row = lane; row < count; row += kMeasuredAtOnce * cut.lanes) {
+        for (int row = lane; row < count; row += kMeasuredAtOnce * cut.lanes) {
             Vec<T, kWidth> values[kMeasuredAtOnce];
             SDN_UNROLL
             for (int i = 0; i < kMeasuredAtOnce; ++i)
-                if (row + i * cut.lanes < count) values[i] = load_vec<kWidth>(x + (row + i * cut.lanes) * stride);
+                if (row + i * cut.lanes < count) values[i] = load_vec<kWidth>(x + int64_t{row + i * cut.lanes} * stride);
             SDN_UNROLL
             for (int i = 0; i < kMeasuredAtOnce; ++i) {
                 if (row + i * cut.lanes >= count) break;
@@ -192,7 +193,7 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_measure(Input<T> input
     const int size = input.group_channels;
     for (int group = warp_index(); group < cut.groups; group += block_threads() / kWarpThreads) {
         const Moments joined = join_moments(
-            cut.lanes * size, static_cast<float>(count * size),
+            cut.lanes * size, static_cast<float>(count) * static_cast<float>(size),
             [&](int i) { return static_cast<float>((count - i / size + cut.lanes - 1) / cut.lanes); },
             [&](int i) -> Moments { return moments[i / size * channels + group * size + i % size]; });
         if (lane_index() == 0) partial[(sample * cut.groups + group) * cut.chunks + chunk] = joined;
@@ -204,7 +205,8 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_apply(Input<T> input, 
     constexpr int kWidth = 16 / sizeof(T);
     const int channels = input.channels(), columns = channels / kWidth, size = input.group_channels;
     // Backwards, so that what was measured last, and is still in the level-2 cache, comes first.
-    const int64_t chunk = cut.chunks - 1 - block_x(), sample = block_y(), count = cut.rows_of(chunk, input.rows);
+    const int64_t chunk = cut.chunks - 1 - block_x(), sample = block_y();
+    const int count = static_cast<int>(cut.rows_of(chunk, input.rows));
     const Shared<Moments> terms = shared_array<Moments>(0, cut.groups);  // mean, 1 / deviation
     const int lane = thread_index() / columns, channel = thread_index() % columns * kWidth;
 
@@ -230,18 +232,18 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_apply(Input<T> input, 
     const T* const x = input.at(sample, chunk * cut.rows_per_chunk, channel);
     const int stride = channel < input.channels1 ? input.channels1 : input.channels2;
     T* const out = static_cast<T*>(output.out) + (sample * input.rows + chunk * cut.rows_per_chunk) * channels + channel;
-    for (int64_t row = lane; row < count; row += kAppliedAtOnce * cut.lanes) {
+    for (int row = lane; row < count; row += kAppliedAtOnce * cut.lanes) {
         Vec<T, kWidth> values[kAppliedAtOnce];
         SDN_UNROLL
         for (int i = 0; i < kAppliedAtOnce; ++i)
-            if (row + i * cut.lanes < count) values[i] = load_vec<kWidth>(x + (row + i * cut.lanes) * stride);
+            if (row + i * cut.lanes < count) values[i] = load_vec<kWidth>(x + int64_t{row + i * cut.lanes} * stride);
         SDN_UNROLL
         for (int i = 0; i < kAppliedAtOnce; ++i) {
             if (row + i * cut.lanes >= count) break;
             SDN_UNROLL
             for (int j = 0; j < kWidth; ++j)
                 values[i][j] = from_float<T>(normalise(to_float(values[i][j]), mean[j], factor[j], shift[j], output.silu));
-            store_vec(out + (row + i * cut.lanes) * channels, values[i]);
+            store_vec(out + int64_t{row + i * cut.lanes} * channels, values[i]);
         }
     }
 }

@@ -18,7 +18,7 @@ template <int kDim>
 struct Tile;
 template <>
 struct Tile<40> {
-    static constexpr int kRowTiles = 2, kKeys = 64, kStep = 32, kWarps = 4, kBlocks = 3;
+    static constexpr int kRowTiles = 2, kKeys = 64, kStep = 32, kWarps = 4, kBlocks = 4;
     static constexpr const char* kName[] = {"sm80_flash_attention_d40_q32_k64", "sm80_flash_attention_d40_q64_k64",
                                             "sm80_flash_attention_d40_q128_k64"};
 };
@@ -30,7 +30,7 @@ struct Tile<64> {
 };
 template <>
 struct Tile<80> {
-    static constexpr int kRowTiles = 1, kKeys = 64, kStep = 64, kWarps = 8, kBlocks = 2;
+    static constexpr int kRowTiles = 1, kKeys = 64, kStep = 32, kWarps = 8, kBlocks = 2;
     static constexpr const char* kName[] = {"sm80_flash_attention_d80_q16_k64", "sm80_flash_attention_d80_q32_k64",
                                             "sm80_flash_attention_d80_q64_k64", "sm80_flash_attention_d80_q128_k64"};
 };
@@ -52,36 +52,24 @@ constexpr int flash_shared_bytes() {
     return kStages * 2 * Tile<kDim>::kKeys * kRowElements<kDim> * static_cast<int>(sizeof(T));
 }
 
-// A thread's part of 16 rows of queries: operands a over k, as 4-byte pieces of global memory; zeros past the last row and dimension.
-template <class T, int kDim>
-SDN_DEVICE void load_queries(uint32_t (&q)[(kDim + 15) / 16][4], const FlashAttention<T>& a, const T* head, int first_row) {
-    SDN_UNROLL
-    for (int i = 0; i < 4; ++i) {
-        const int row = first_row + lane_index() / 4 + i % 2 * 8;
-        SDN_UNROLL
-        for (int k = 0; k < (kDim + 15) / 16; ++k) {
-            const int d = k * 16 + i / 2 * 8 + lane_index() % 4 * 2;
-            q[k][i] = 0;
-            if (row < a.queries && d < a.dim) {
-                const Vec<T, 2> pair = load_vec<2>(head + row * a.q.row_stride + d);
-                q[k][i] = ((static_cast<uint32_t>(pair[0].bits) | static_cast<uint32_t>(pair[1].bits) << 16) & a.query_mask) ^ a.query_sign;
-            }
-        }
-    }
-}
-
 // Begins to copy kKeys rows of a head's keys and values from `key` on, into a stage; rows past the last and dimensions past dim are zeros.
 template <class T, int kDim>
 SDN_DEVICE void copy_keys(Shared<T> stage, const FlashAttention<T>& a, int64_t batch, int64_t first_element, int first_key) {
     constexpr int kChunks = kDim / 8, kKeys = Tile<kDim>::kKeys, kRow = kRowElements<kDim>;
-    const T* const k = a.k.head(batch, first_element) + first_key * a.k.row_stride;
-    const T* const v = a.v.head(batch, first_element) + first_key * a.v.row_stride;
-    SDN_NO_UNROLL
-    for (int i = opaque(thread_index()); i < kKeys * kChunks; i += block_threads()) {
-        const int row = i / kChunks, d = i % kChunks * 8;
-        const bool valid = first_key + row < a.keys && d < a.dim;
-        copy_async<16>(stage + (row * kRow + d), k + row * a.k.row_stride + d, valid);
-        copy_async<16>(stage + (kKeys * kRow + row * kRow + d), v + row * a.v.row_stride + d, valid);
+    // A thread has one chunk of every rows_at_once-th row; a few threads are left over.
+    const int thread = opaque(thread_index()), rows_at_once = block_threads() / kChunks, d = thread % kChunks * 8;
+    int row = thread / kChunks;
+    if (row < rows_at_once) {
+        const T* k = a.k.head(batch, first_element) + (first_key + row) * a.k.row_stride + d;
+        const T* v = a.v.head(batch, first_element) + (first_key + row) * a.v.row_stride + d;
+        SDN_NO_UNROLL
+        for (; row < kKeys; row += rows_at_once) {
+            const bool valid = first_key + row < a.keys && d < a.dim;
+            copy_async<16>(stage + (row * kRow + d), k, valid);
+            copy_async<16>(stage + (kKeys * kRow + row * kRow + d), v, valid);
+            k += rows_at_once * a.k.row_stride;
+            v += rows_at_once * a.v.row_stride;
+        }
     }
     commit_async();
 }
@@ -136,7 +124,7 @@ template <class T, int kDim, int kRowTiles, int kTiles>
 SDN_DEVICE void weigh_32_keys(float (&sums)[kRowTiles][kDim / 8][4], const float (&weights)[kRowTiles][kTiles][4], int first_tile,
                               Shared<T> v_rows) {
     constexpr int kChunks = kDim / 8, kRow = kRowElements<kDim>;
-    const int lane_row = lane_index() % 8, lane_matrix = lane_index() / 8;
+    const int lane = opaque(lane_index()), lane_row = lane % 8, lane_matrix = lane / 8;
     uint32_t p[kRowTiles][2][4], b[4];
     SDN_UNROLL
     for (int m = 0; m < kRowTiles; ++m) {
@@ -176,16 +164,14 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(Tile<kDim>::kWarps* kWarpThreads, Tile<kDim>::
     // The last queries of a causal head first, since they take longest.
     const int block = static_cast<int>(a.causal ? grid_x() - 1 - block_x() : block_x());
     const int block_rows = block_threads() / kWarpThreads * kM * 16, block_row = block * block_rows;
-    const int first_row = block_row + warp_index() * kM * 16;
+    const auto first_row = [&] { return block_row + opaque(warp_index()) * kM * 16; };  // of this warp
     const int64_t first = block_y() * a.dim, batch = block_z();
     const int seen_by_block = a.causal ? min_of(a.keys, block_row + block_rows) : a.keys;
-    // A warp past the last query only copies.
-    const int seen_by_warp = first_row >= a.queries ? 0 : a.causal ? min_of(a.keys, first_row + kM * 16) : a.keys;
 
     copy_keys<T, kDim>(stages, a, batch, first, 0);
     uint32_t q[kM][(kDim + 15) / 16][4];
     SDN_UNROLL
-    for (int m = 0; m < kM; ++m) load_queries<T, kDim>(q[m], a, a.q.head(batch, first), first_row + m * 16);
+    for (int m = 0; m < kM; ++m) a.load_queries(q[m], a.q.head(batch, first), first_row() + m * 16 + lane_index() / 4, 0);
 
     float sums[kM][kDim / 8][4] = {};
     RowState rows[kM][2];
@@ -197,20 +183,22 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(Tile<kDim>::kWarps* kWarpThreads, Tile<kDim>::
             const int next = first_key + C::kKeys;
             if (next < seen_by_block) copy_keys<T, kDim>(stages + next / C::kKeys % kStages * kStageElements, a, batch, first, next);
         }
-        if (first_key >= seen_by_warp) continue;
+        // A warp that sees none of these keys, or has no query, only copies.
+        const int row_of_warp = first_row();
+        if (row_of_warp >= a.queries || (a.causal && first_key >= row_of_warp + kM * 16)) continue;
         const Shared<T> k_rows = stages + (first_key / C::kKeys % kStages * kStageElements + first_key % C::kKeys * kRow);
         const Shared<T> v_rows = k_rows + C::kKeys * kRow;
         float scores[kM][C::kStep / 8][4] = {};
         SDN_UNROLL
         for (int i = 0; i < C::kStep; i += 32) score_32_keys<T, kDim>(scores, i / 8, q, k_rows + i * kRow);
 
-        const bool hides = first_key + C::kStep > a.keys || (a.causal && first_key + C::kStep > first_row + 1);
+        const bool hides = first_key + C::kStep > a.keys || (a.causal && first_key + C::kStep > block_row + 1);
         float highest[kM][2];
         bool outgrown = false;
         SDN_UNROLL
         for (int m = 0; m < kM; ++m) {
             if (hides) {
-                const int row = first_row + m * 16 + lane_index() / 4;
+                const int row = first_row() + m * 16 + opaque(lane_index()) / 4;
                 hide_keys(scores[m], first_key, a.causal ? min_of(a.keys, row + 1) : a.keys, a.causal ? min_of(a.keys, row + 9) : a.keys);
             }
             highest_scores(scores[m], highest[m]);
@@ -234,15 +222,16 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(Tile<kDim>::kWarps* kWarpThreads, Tile<kDim>::
     }
 
     T* const out = a.out.head(batch, first);
+    const int lane = opaque(lane_index());
     SDN_UNROLL
     for (int m = 0; m < kM; ++m) {
         SDN_UNROLL
         for (int half_row = 0; half_row < 2; ++half_row) {
             const float inverse = 1.0f / row_sum(rows[m][half_row].total);
-            const int row = first_row + m * 16 + half_row * 8 + lane_index() / 4;
+            const int row = first_row() + m * 16 + half_row * 8 + lane / 4;
             SDN_UNROLL
             for (int d = 0; d < kDim / 8; ++d) {
-                const int column = d * 8 + lane_index() % 4 * 2;
+                const int column = d * 8 + lane % 4 * 2;
                 if (row >= a.queries || column >= a.dim) continue;
                 const float* const sum = sums[m][d] + 2 * half_row;
                 store_vec(out + row * a.out.row_stride + column,

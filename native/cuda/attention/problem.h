@@ -42,6 +42,25 @@ struct FlashAttention : Attention<T> {
         this->scale_log2 = a.scale_log2 == 0 ? 1.0f : fabsf(a.scale_log2);
         slack = kSlack / this->scale_log2;
     }
+
+    // Rows `row` and `row` + 8 of a head's queries as operands a of an mma, from dimension `first` on; zeros past the last row and
+    // dimension. No load is skipped, so that all can be under way together.
+    template <int kSteps>
+    SDN_DEVICE void load_queries(uint32_t (&q_steps)[kSteps][4], const T* head, int row, int first) const {
+        const int column = first + lane_index() % 4 * 2;
+        SDN_UNROLL
+        for (int i = 0; i < 2; ++i) {
+            const bool row_inside = row + 8 * i < this->queries;
+            const T* const from = head + (row_inside ? row + 8 * i : 0) * this->q.row_stride;
+            SDN_UNROLL
+            for (int k = 0; k < 2 * kSteps; ++k) {
+                const int d = column + k * 8;
+                const Vec<T, 2> pair = load_vec<2>(from + (d < this->dim ? d : 0));
+                const uint32_t bits = static_cast<uint32_t>(pair[0].bits) | static_cast<uint32_t>(pair[1].bits) << 16;
+                q_steps[k / 2][k % 2 * 2 + i] = ((row_inside && d < this->dim ? bits : 0) & query_mask) ^ query_sign;
+            }
+        }
+    }
 };
 
 // Head dims up to 160 and up to 512, multiples of 8, with rows that begin on 16 bytes.
@@ -50,7 +69,8 @@ template <class T>
 void launch_flash(Queue& queue, const Attention<T>& a);
 
 // What launch_wide_flash() needs, in bytes.
-int64_t wide_flash_scratch(const Limits& limits, int64_t heads, int64_t queries, int64_t keys);
+template <class T>
+int64_t wide_flash_scratch(const Limits& limits, const Attention<T>& a);
 template <class T>
 void launch_wide_flash(Queue& queue, const Attention<T>& a, void* scratch);
 
