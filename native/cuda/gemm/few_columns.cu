@@ -82,7 +82,7 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) few_columns(const Product p) {
 bool multiply_few_columns(Exec& exec, const Product& p) {
     const Source& s = p.source;
     if (p.n > kMostColumns || p.phases != 1 || s.dtype == SDN_FLOAT32 || s.dtype != p.weight_dtype || s.dtype != p.epilogue.dtype ||
-        s.channels % 8 != 0 || s.channels2 % 8 != 0 || 2 * p.n * p.k > kMostSharedBytes || p.m > INT32_MAX - kRows)
+        s.channels % 8 != 0 || s.channels2 % 8 != 0 || 2 * p.n * p.k > kMostSharedBytes)
         return false;
     if (exec_measuring(exec)) return true;
     if (!on_16_bytes(s.x) || !on_16_bytes(s.x2)) {  // as little scratch as measured

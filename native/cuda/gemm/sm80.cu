@@ -9,8 +9,8 @@ namespace sdn::cuda::SDN_TARGET {
 
 namespace {
 
-constexpr int64_t kMostRows = INT32_MAX - 1024;      // rows and columns are counted in 32 bits,
-constexpr int64_t kMostElements = int64_t{8} << 32;  // and chunks of 8 elements too
+constexpr int64_t kMostElements = int64_t{8} * UINT32_MAX;  // chunks of 8 are counted in 32 bits,
+constexpr int64_t kMostTiles = INT32_MAX;                   // and so are tiles
 constexpr int kGatherStages = 2;
 
 int64_t elements_of(const Source& s, int64_t m) {
@@ -20,8 +20,8 @@ int64_t elements_of(const Source& s, int64_t m) {
 
 bool fits(const Product& p) {
     const bool narrow = p.source.dtype != SDN_FLOAT32 && p.source.dtype == p.weight_dtype && p.source.dtype == p.epilogue.dtype;
-    return narrow && p.m <= kMostRows && p.n <= kMostRows && p.weight_stride % 8 == 0 && on_16_bytes(p.weight) &&
-           elements_of(p.source, p.m) < kMostElements && p.phases * p.n * p.weight_stride < kMostElements;
+    return narrow && p.weight_stride % 8 == 0 && on_16_bytes(p.weight) && elements_of(p.source, p.m) < kMostElements &&
+           p.phases * p.n * p.weight_stride < kMostElements && ceil_div<int64_t>(p.m, 64) * ceil_div<int64_t>(p.n, 64) < kMostTiles;
 }
 
 const char* loader_name(const Product& p, bool gather) {
