@@ -4,7 +4,7 @@
 // two
 //            stages of shared memory (cp.async); scores, online softmax in float32 and weights stay in registers. The sums are scaled only
 //            when a maximum has grown by more than 2^8. Dimensions up to the tile's width are zeros.
-// Launch:    grid [ceil(Sq / queries of a block), H, B], 1 to 8 warps, 20 to 43 KB of shared memory.
+// Launch:    grid [ceil(Sq / queries of a block), H, B], 1 to 8 warps, 20 to 44 KB of shared memory.
 #include "cuda/attention/problem.h"
 #include "cuda/attention/softmax.cuh"
 

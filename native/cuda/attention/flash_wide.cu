@@ -5,7 +5,7 @@
 //            and half of the dimensions (kept as fragments), and the halves meet in shared memory; four warps do the softmax of the next
 //            tile while the other four multiply the last; for the sums a warp takes all queries and 64 dimensions. With too few blocks for
 //            the device the keys are split, and flash_attention_combine adds the parts in order.
-// Launch:    grid [ceil(Sq / 64) * splits, H, B], 256 threads, 84 KB of shared memory.
+// Launch:    grid [ceil(Sq / 64) * splits, H, B], 256 threads, 86 KB of shared memory.
 #include "cuda/attention/problem.h"
 #include "cuda/attention/softmax.cuh"
 
