@@ -51,9 +51,9 @@ struct Rates {
     double dram_bytes;
 };
 inline Rates rates_of(const Limits& limits) {
-    if (limits.architecture >= 90) return {1270, 24, 18};  // mma.sync reaches 62 % of a Hopper's tensor cores
-    if (limits.architecture == 80) return {1024, 24, 12};
-    return {512, 20, 4};
+    if (limits.architecture >= 90) return {1270, 30, 18};  // mma.sync reaches 62 % of a Hopper's tensor cores
+    if (limits.architecture == 80) return {1024, 30, 12};
+    return {512, 24, 4};
 }
 
 constexpr double kBlockOverhead = 2000;   // filling the ring and the epilogue, where no other block covers them
@@ -93,7 +93,9 @@ inline double cycles_of(const Plan& plan, int64_t m, int64_t n, int64_t k, int64
     const int64_t per_multiprocessor = ceil_of(blocks, limits.multiprocessors);
     const int resident = resident_blocks(tile, plan.stages, limits);
     const double rate = per_multiprocessor >= 2 && resident >= 2 ? tile.full_rate : tile.lone_rate;
-    const double depth = double(tile.m) * tile.n * kDepth / (rates.multiply_adds * rate);
+    const double products = double(tile.m) * tile.n * kDepth / (rates.multiply_adds * rate);
+    const double loads = double(tile.m + tile.n) * kDepth * 2 / rates.l2_bytes;
+    const double depth = products > loads ? products : loads;
     const double alone = per_multiprocessor >= 2 && resident >= 2 ? 1.0 : static_cast<double>(per_multiprocessor);
     double cycles = static_cast<double>(per_multiprocessor) * plan.depths_per_split * depth + alone * kBlockOverhead;
     const double weights = static_cast<double>(n * k * phases) * 2 / (rates.dram_bytes * limits.multiprocessors);
