@@ -82,7 +82,8 @@ class Loader {
     SDN_DEVICE void enter_segment() {
         const Source& s = t_.p.source;
         chunks_ = static_cast<uint32_t>(channels()) / 8;
-        const bool past_end = segment_ >= segments();
+        // The first stage may begin past the last channel of x2, of which column_of() knows no end.
+        const bool past_end = (segment_ >= segments()) | (chunk_ >= chunks_);
         SDN_UNROLL
         for (int i = 0; i < kCopiesOfA; ++i) {
             const int32_t pixel = segment_pixel(s, places_.template read<4>(4 * (line() + i * kLines)), segment_);
