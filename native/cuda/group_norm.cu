@@ -5,7 +5,7 @@
 //            and squares of deviations and a third the result: one read. group_norm_measure and _apply for large ones: blocks of rows, all
 //            channels; each thread keeps mean and squares of its channels (Welford), a block joins them per group, and every block of the
 //            second kernel joins the blocks' in order. Both in float32, in a fixed order. Slices that suit neither are read three times.
-// Launch:    grid [groups, B], 512 threads, the slice in shared memory; or grid [chunks, B], a thread per vector of channels and row.
+// Launch:    grid groups * B, 512 threads, the slice in shared memory; or grid chunks * B, a thread per vector of channels and row.
 #include "cuda/activations.h"
 #include "cuda/block_sum.h"
 #include "cuda/dispatch.h"
@@ -72,8 +72,9 @@ SDN_DEVICE void for_own_vectors(int64_t rows, int columns, Body body) {
 template <class T, int kWidth, bool kStaged>
 SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_slice(Input<T> input, Output output) {
     using Index = std::conditional_t<kStaged, int, int64_t>;
-    const int first_channel = static_cast<int>(block_x()) * input.group_channels, columns = input.group_channels / kWidth;
-    const int64_t sample = block_y();
+    const int groups = input.channels() / input.group_channels, columns = input.group_channels / kWidth;
+    const int first_channel = static_cast<int>(block_x() % groups) * input.group_channels;
+    const int64_t sample = block_x() / groups;
     const Shared<float> sums = shared_array<float>(0, kBlockSumFloats);
     const Shared<T> slice = shared_array<T>(kSliceOffset, kStaged ? static_cast<int>(input.rows * input.group_channels) : 0);
     const auto each = [&](auto body) { for_own_vectors<Index>(input.rows, columns, body); };
@@ -158,7 +159,7 @@ template <class T>
 SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_measure(Input<T> input, Chunks cut, Moments* partial) {
     constexpr int kWidth = 16 / sizeof(T);
     const int channels = input.channels(), columns = channels / kWidth;
-    const int64_t chunk = block_x(), sample = block_y();
+    const int64_t chunk = block_x() % cut.chunks, sample = block_x() / cut.chunks;
     const int count = static_cast<int>(cut.rows_of(chunk, input.rows));
     const Shared<Moments> moments = shared_array<Moments>(0, cut.lanes * channels);  // [lanes, channels]
     const int lane = thread_index() / columns, channel = thread_index() % columns * kWidth;
@@ -205,7 +206,7 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 2) group_norm_apply(Input<T> input, 
     constexpr int kWidth = 16 / sizeof(T);
     const int channels = input.channels(), columns = channels / kWidth, size = input.group_channels;
     // Backwards, so that what was measured last, and is still in the level-2 cache, comes first.
-    const int64_t chunk = cut.chunks - 1 - block_x(), sample = block_y();
+    const int64_t chunk = cut.chunks - 1 - block_x() % cut.chunks, sample = block_x() / cut.chunks;
     const int count = static_cast<int>(cut.rows_of(chunk, input.rows));
     const Shared<Moments> terms = shared_array<Moments>(0, cut.groups);  // mean, 1 / deviation
     const int lane = thread_index() / columns, channel = thread_index() % columns * kWidth;
@@ -310,7 +311,7 @@ void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sd
         const int columns = input.channels() / kWidth;
         const bool vectors = input.channels1 % kWidth == 0 && input.channels2 % kWidth == 0 && columns <= kThreads;
         if ((fits && elements <= kMostSliceElements) || !vectors) {
-            if (!exec_measuring(exec)) launch_slices(queue, input, output, Grid{groups, batch}, fits);
+            if (!exec_measuring(exec)) launch_slices(queue, input, output, Grid{groups * batch}, fits);
             return;
         }
         Chunks cut{};
@@ -324,14 +325,14 @@ void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sd
             static_cast<Moments*>(exec_scratch(exec, batch * groups * cut.chunks * static_cast<int64_t>(sizeof(Moments))));
         if (!exec_measuring(exec)) {
             if (is_aligned(input.x) && is_aligned(input.x2) && is_aligned(out.data)) {
-                const Grid grid{cut.chunks, batch};
+                const Grid grid{cut.chunks * batch};
                 const int threads = ceil_div(cut.lanes * columns, kWarpThreads) * kWarpThreads;
                 launch(queue, "sm80_group_norm_measure", group_norm_measure<T>, grid, threads,
                        cut.lanes * input.channels() * static_cast<int>(sizeof(Moments)), input, cut, partial);
                 launch(queue, "sm80_group_norm_apply", group_norm_apply<T>, grid, threads, groups * static_cast<int>(sizeof(Moments)),
                        input, cut, static_cast<const Moments*>(partial), output);
             } else {
-                launch_slices(queue, input, output, Grid{groups, batch}, fits);
+                launch_slices(queue, input, output, Grid{groups * batch}, fits);
             }
         }
         exec_release(exec, partial);
