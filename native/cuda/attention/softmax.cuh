@@ -64,7 +64,7 @@ SDN_DEVICE void highest_scores(const float (&scores)[kTiles][4], float (&highest
     }
 }
 
-// Hides the keys from `limit` on (of row g) and `limit` + 8 * step on (of row g + 8), where column n * 8 + 2t + i is key first + it.
+// Hides the keys from `limit` on in row g and from `limit_8_rows_on` on in row g + 8; the scores' first column is key `first`.
 template <int kTiles>
 SDN_DEVICE void hide_keys(float (&scores)[kTiles][4], int first, int limit, int limit_8_rows_on) {
     const int column = first + opaque(lane_index()) % 4 * 2;
