@@ -75,7 +75,10 @@ class Loader {
   private:
     SDN_DEVICE static int32_t line() { return thread_index() / kLineChunks; }
     SDN_DEVICE int32_t segments() const { return t_.p.source.taps() + (t_.p.source.x2 != nullptr ? 1 : 0); }
-    SDN_DEVICE const T* source() const { return static_cast<const T*>(segment_ < t_.p.source.taps() ? t_.p.source.x : t_.p.source.x2); }
+    SDN_DEVICE const T* source() const {
+        const Source& s = t_.p.source;
+        return static_cast<const T*>(segment_ >= s.taps() && s.x2 != nullptr ? s.x2 : s.x);
+    }
     SDN_DEVICE int32_t channels() const { return segment_ < t_.p.source.taps() ? t_.p.source.channels : t_.p.source.channels2; }
 
     // Finds the pixels under the segment.
