@@ -16,7 +16,7 @@ TEST(Device, Count_HasOneCpuAndSaysWhyThereIsNoCuda) {
     ok(sdn_device_count(SDN_DEVICE_CUDA, &count));
     const std::string build = sdn_build_info();
     if (count == 0) {
-        const bool built = build.find("sm_80") != std::string::npos;
+        const bool built = build.find("sm_") != std::string::npos;
         EXPECT_NE(std::string(sdn_last_error()).find(built ? "driver" : "built without CUDA"), std::string::npos) << sdn_last_error();
     }
     expect_error(sdn_device_count(7, &count), SDN_ERROR_INVALID_ARGUMENT, {"kind 7"});
