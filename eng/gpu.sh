@@ -31,7 +31,8 @@ carry() {
     done
     ls .gtest/lib/libgtest.a >/dev/null || { echo "gpu.sh: no static GoogleTest here: install libgtest-dev" >&2; exit 1; }
     dotnet publish src/StableDiffusion.Cli -c Release -r linux-x64 --self-contained -o .cli \
-        -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true -p:DebugType=none -p:InvariantGlobalization=true
+        -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true -p:DebugType=none -p:InvariantGlobalization=true \
+        -p:JsonSerializerIsReflectionEnabledByDefault=true
     du -sh .gtest .cli
 }
 

@@ -108,8 +108,12 @@ def main():
     torch.backends.cudnn.benchmark = True
     report = Report("parity", dict(family=-6, what=-46, dtype=5, error=10, limit=10, torch_error=11, ok=4, us=9, torch_us=9, speedup=7,
                                    rate=9, unit=-8, kernels=-40), arguments.budget)
-    library = sdn.Library(arguments.library)
-    device = sdn.Device(library, arguments.device)
+    try:
+        library = sdn.Library(arguments.library)
+        device = sdn.Device(library, arguments.device)
+    except (OSError, sdn.SdnError) as error:
+        report.not_run("parity", str(error))
+        sys.exit(report.finish())
     on_gpu = arguments.device.startswith("cuda:") and arguments.device != "cuda:emulated"
     info = device.info()
     report.fact("library", library.build_info())
