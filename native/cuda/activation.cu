@@ -18,10 +18,10 @@ SDN_KERNEL void SDN_LAUNCH_BOUNDS(kThreads, 1) activation_elementwise(T* out, co
     if (first + kWidth <= count) {
         Vec<T, kWidth> values = load_vec<kWidth>(x + first);
         SDN_UNROLL
-        for (int i = 0; i < kWidth; ++i) values[i] = from_float<T>(activate(to_float(values[i]), kind));
+        for (int i = 0; i < kWidth; ++i) values[i] = from_float<T>(activate_exact(to_float(values[i]), kind));
         store_vec(out + first, values);
     } else {
-        for (int64_t i = first; i < count; ++i) out[i] = from_float<T>(activate(to_float(x[i]), kind));
+        for (int64_t i = first; i < count; ++i) out[i] = from_float<T>(activate_exact(to_float(x[i]), kind));
     }
 }
 

@@ -49,7 +49,7 @@ struct Output {
 
 SDN_DEVICE float normalise(float x, float mean, float factor, float shift, bool silu_after) {
     const float y = fmaf(x - mean, factor, shift);
-    return silu_after ? silu(y) : y;
+    return silu_after ? silu_approx(y) : y;
 }
 
 // ---- one block per sample and group --------------------------------------------------------------------------------------

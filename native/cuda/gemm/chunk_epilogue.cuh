@@ -2,34 +2,13 @@
 // rounding of the result.
 #pragma once
 
+#include "cuda/activations.h"
 #include "cuda/gemm/product.h"
 #include "cuda/primitives/kernel.h"
 
 namespace sdn::cuda::SDN_TARGET {
 
 constexpr int kChunk = 8;  // 16 bytes of a 16-bit type
-
-SDN_DEVICE float sigmoid_approx(float x) {
-    return reciprocal_approx(1.0f + exp2_approx(-1.44269504f * x));
-}
-
-// x times the normal distribution function, whose tail is erfc(|x| / sqrt 2) / 2 by formula 7.1.26 of Abramowitz and Stegun: within 7.5e-8.
-SDN_DEVICE float gelu_approx(float x) {
-    const float t = reciprocal_approx(fmaf(0.231641888f, fabsf(x), 1.0f));
-    float tail = fmaf(0.530702715f, t, -0.726576014f);
-    tail = fmaf(tail, t, 0.710706871f);
-    tail = fmaf(tail, t, -0.142248368f);
-    tail = fmaf(tail, t, 0.127414796f);
-    tail *= t * exp2_approx(-0.721347520f * x * x);
-    return x * (x < 0.0f ? tail : 1.0f - tail);
-}
-
-SDN_DEVICE float activate_approx(float x, int32_t activation) {
-    if (activation == SDN_ACTIVATION_SILU) return x * sigmoid_approx(x);
-    if (activation == SDN_ACTIVATION_GELU) return gelu_approx(x);
-    if (activation == SDN_ACTIVATION_QUICK_GELU) return x * sigmoid_approx(1.702f * x);
-    return x;
-}
 
 // sums[i] += data[at + i] for the first `count`.
 template <class T, int N>

@@ -1,6 +1,7 @@
-// Elements whose dtype is known at run time, the activations, and the epilogue of one output.
+// Elements whose dtype is known at run time, and the epilogue of one output.
 #pragma once
 
+#include "cuda/activations.h"
 #include "cuda/gemm/product.h"
 #include "cuda/primitives/kernel.h"
 
@@ -19,22 +20,6 @@ SDN_DEVICE void store_element(void* data, int32_t dtype, int64_t i, float value)
         static_cast<bfloat16*>(data)[i] = bfloat16_from(value);
     else
         static_cast<float*>(data)[i] = value;
-}
-
-// x * (1 + erf(x / sqrt 2)) / 2, by erfc so that large negative x lose no digits; what rounding took off the argument is made good to
-// first order.
-SDN_DEVICE float gelu_exact(float x) {
-    const float z = -0.707106781f * x;
-    const float rest = fmaf(-0.707106781f, x, -z) - 1.21016172e-8f * x;
-    const float tail = erfcf(z) - 1.12837917f * expf(-z * z) * rest;
-    return 0.5f * x * tail;
-}
-
-SDN_DEVICE float activate_exact(float x, int32_t activation) {
-    if (activation == SDN_ACTIVATION_SILU) return x / (1.0f + expf(-x));
-    if (activation == SDN_ACTIVATION_GELU) return gelu_exact(x);
-    if (activation == SDN_ACTIVATION_QUICK_GELU) return x / (1.0f + expf(-1.702f * x));
-    return x;
 }
 
 // Column `column` of out (with geglu the one of sums 2 column and 2 column + 1) in row `row` of a phase.
