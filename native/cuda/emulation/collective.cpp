@@ -139,10 +139,13 @@ void wait_async(int pending) {
     while (own.groups.size() - own.groups_landed > static_cast<size_t>(pending)) {
         for (const size_t end = own.groups[own.groups_landed++]; own.landed < end; ++own.landed) {
             const AsyncCopies::Copy& copy = own.copies[own.landed];
-            if (copy.valid)
-                std::memcpy(running.memory + copy.target.at, copy.source, static_cast<size_t>(copy.bytes));
+            unsigned char* const target = running.memory + copy.target.at;
+            if (!copy.valid)
+                std::memset(target, 0, static_cast<size_t>(copy.bytes));
+            else if (copy.bytes == 16)
+                std::memcpy(target, copy.source, 16);  // inline, for nearly all copies
             else
-                std::memset(running.memory + copy.target.at, 0, static_cast<size_t>(copy.bytes));
+                std::memcpy(target, copy.source, static_cast<size_t>(copy.bytes));
             end_landing(copy.target, static_cast<uint32_t>(copy.bytes));
         }
     }
