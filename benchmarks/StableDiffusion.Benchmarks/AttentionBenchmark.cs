@@ -17,16 +17,16 @@ public class AttentionBenchmark : LayerBenchmark
 
     /// <summary>To the pixels themselves.</summary>
     [Benchmark(Baseline = true)]
-    public void SelfAttention() => self.Forward(Exec, x).Dispose();
+    public void SelfAttention() => Queued(self.Forward(Exec, x));
 
     /// <summary>To the prompt.</summary>
     [Benchmark]
-    public void CrossAttention() => cross.Forward(Exec, x, new AttentionContext(context)).Dispose();
+    public void CrossAttention() => Queued(cross.Forward(Exec, x, new AttentionContext(context)));
 
     /// <summary>To the prompt, with its keys and values, as in every step of a generation.</summary>
     [Benchmark]
     public void CrossAttentionKeysValuesKept() =>
-        cross.Forward(Exec, x, new AttentionContext(new Dictionary<CrossAttention, Tensor> { [cross] = keysValues })).Dispose();
+        Queued(cross.Forward(Exec, x, new AttentionContext(new Dictionary<CrossAttention, Tensor> { [cross] = keysValues })));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [SelfAttention, CrossAttention, CrossAttentionKeysValuesKept];

@@ -14,7 +14,7 @@ public class ClipLayerBenchmark : LayerBenchmark
 
     /// <summary>The whole layer.</summary>
     [Benchmark]
-    public void ClipLayer() => layer.Forward(Exec, x).Dispose();
+    public void ClipLayer() => Queued(layer.Forward(Exec, x));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [ClipLayer];

@@ -16,7 +16,7 @@ public class FeedForwardBenchmark : LayerBenchmark
 
     /// <summary>The whole of it, with the residual.</summary>
     [Benchmark]
-    public void FeedForward() => feedForward.Forward(Exec, x, residual: x).Dispose();
+    public void FeedForward() => Queued(feedForward.Forward(Exec, x, residual: x));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [FeedForward];

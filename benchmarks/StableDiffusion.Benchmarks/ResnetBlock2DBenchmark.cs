@@ -16,11 +16,11 @@ public class ResnetBlock2DBenchmark : LayerBenchmark
 
     /// <summary>In a down block.</summary>
     [Benchmark(Baseline = true)]
-    public void Down() => down.Forward(Exec, x, embedding).Dispose();
+    public void Down() => Queued(down.Forward(Exec, x, embedding));
 
     /// <summary>In an up block.</summary>
     [Benchmark]
-    public void Up() => up.Forward(Exec, x, embedding, skip).Dispose();
+    public void Up() => Queued(up.Forward(Exec, x, embedding, skip));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [Down, Up];

@@ -19,7 +19,7 @@ public class UpDecoderBlock2DBenchmark : LayerBenchmark
 
     /// <summary>The block takes its input over; a view of the input has nothing to give away.</summary>
     [Benchmark]
-    public void UpBlock() => block.Forward(Exec, x.View(x.Shape)).Dispose();
+    public void UpBlock() => Queued(block.Forward(Exec, x.View(x.Shape)));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [UpBlock];

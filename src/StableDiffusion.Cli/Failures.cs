@@ -31,6 +31,8 @@ internal static partial class Failures
             CliException known => (known.ExitCode, OneLine(known.Message)),
             OperationCanceledException => (ExitCode.Cancelled, "cancelled"),
             DeviceNotFoundException => (ExitCode.Device, TextOf(failure) + "; 'doctor' lists the devices of this machine"),
+            // Here the op is what the user wants to know.
+            DeviceFaultException => (ExitCode.Failure, WhiteSpace().Replace(OpName().Replace(failure.Message, "$1 "), " ").Trim()),
             OutOfDeviceMemoryException => (ExitCode.Memory, OneLine(failure.Message)),
             OutOfMemoryException => (ExitCode.Memory, "not enough memory: " + OneLine(failure.Message) + " Close other programs, or draw smaller or fewer pictures at a time"),
             DllNotFoundException or EntryPointNotFoundException or BadImageFormatException =>
@@ -64,6 +66,9 @@ internal static partial class Failures
 
     [GeneratedRegex(@"\s+")]
     private static partial Regex WhiteSpace();
+
+    [GeneratedRegex(@"\bsdn_(\w+): ")]
+    private static partial Regex OpName();
 
     [GeneratedRegex(@"\s*\(Parameter '[^']*'\)|\bsdn_\w+: ")]
     private static partial Regex OwnNames();

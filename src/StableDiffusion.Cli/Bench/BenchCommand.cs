@@ -18,7 +18,7 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
 
-    private readonly Option<DType?> _dtype = OptionFactory.Parsed<DType?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, and on CUDA fp16 with a bf16 VAE]",
+    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, and on CUDA fp16 with a bf16 VAE]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
@@ -77,7 +77,7 @@ internal sealed class BenchCommand : CliCommand
         string[] phases = PhasesOf(parsed.GetValue(_phase) ?? []);
         (int Width, int Height) size = parsed.GetValue(_size) ?? (arch.Vae.SampleSize, arch.Vae.SampleSize);
         using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads));
-        var options = new LoadOptions { WeightDType = parsed.GetValue(_dtype) };
+        var options = new LoadOptions { WeightDType = parsed.GetValue(_dtype)?.DType };
         var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
             phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers));
         if (!parsed.GetValue(_json))

@@ -92,7 +92,7 @@ internal static class BenchRun
     }
 
     /// <summary>Device time: many runs queued between two events, with one wait at the end; as a graph where the phase can be captured.</summary>
-    private static PhaseResult TimeOnDevice(BenchPhase phase, Exec exec, BenchSettings settings)
+    internal static PhaseResult TimeOnDevice(BenchPhase phase, Exec exec, BenchSettings settings)
     {
         long before = exec.Stats.Flops;
         phase.Run(exec);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
+using StableDiffusion.Random;
 
 namespace StableDiffusion.Cli.Generate;
 
@@ -46,15 +47,15 @@ internal sealed class GenerateCommand : CliCommand
         {
             view.Loading(job.Model);
             using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
-            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType), MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
+            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
             using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
-            Draw(job, pipeline, view);
+            Draw(job, pipeline, parsed.GetValue(_options.Rng)?.GpuOn(device), view);
         });
         view.Finish();
         return ExitCode.Ok;
     }
 
-    private void Draw(GenerateJob job, StableDiffusionPipeline pipeline, GenerationView view)
+    private void Draw(GenerateJob job, StableDiffusionPipeline pipeline, TorchCudaGpu? noiseGpu, GenerationView view)
     {
         PipelineComponents parts = pipeline.Components;
         FloatTensor? initial = job.LatentsFrom is null ? null : LatentsFile.Read(job.LatentsFrom, job.Images.Count);
@@ -64,7 +65,7 @@ internal sealed class GenerateCommand : CliCommand
         for (int i = 0; i < batches.Count; i++)
         {
             PlannedImage[] batch = batches[i];
-            GenerationRequest request = job.RequestFor(batch, parts.Scheduler, initial);
+            GenerationRequest request = job.RequestFor(batch, parts.Scheduler, initial) with { NoiseGpu = noiseGpu };
             if (i == 0)
             {
                 view.Begin(new DrawingPlan(job, request, parts));

@@ -32,6 +32,10 @@ internal sealed class GenerateOptions
     internal Option<string[]> Seed { get; } = OptionFactory.Texts("--seed", "SEED",
         "Seed of the noise; the same seed draws the same picture. Several (--seed 1,2,3) draw one picture each; -1 is a random one. [default: -1]");
 
+    internal Option<NoiseChoice?> Rng { get; } = OptionFactory.Parsed<NoiseChoice?>("--rng", "NAME",
+        "Whose noise a seed stands for: cpu, as PyTorch draws on a CPU; cuda, as on this machine's GPU (without one, an RTX 4090's); or a GPU's name, such as \"RTX 3060\". The difference between GPUs shows in large pictures only. [default: cpu]",
+        NoiseChoice.TryParse, "is no known generator: there are cpu, cuda, and names of GPUs such as 'RTX 4090', 'RTX 3060', 'A100', 'H100', 'H200', 'T4'");
+
     internal Option<int> Count { get; } = OptionFactory.Int("--count", "N",
         "Pictures per prompt. Picture i = 0, 1, ... has the seed SEED + i, and that seed alone draws it again.", 1, 1, 100_000, "-c");
 
@@ -63,7 +67,7 @@ internal sealed class GenerateOptions
 
     internal Option<int> Threads { get; } = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core. Does not change the pictures.", 0, 0, 4096, "-t");
 
-    internal Option<DType?> DType { get; } = OptionFactory.Parsed<DType?>("--dtype", "TYPE",
+    internal Option<DTypeChoice?> DType { get; } = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE",
         "How weights are kept in memory, and on CUDA computed with: auto, fp32, fp16 or bf16; the last two take half the memory. [default: auto, which is fp32 on the CPU and fp16 on CUDA]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
@@ -91,7 +95,7 @@ internal sealed class GenerateOptions
         command.Add(Prompts);
         Option[] options =
         [
-            Model, Output, Negative, Steps, Guidance, Seed, Count, Size, Width, Height, Scheduler, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
+            Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
         foreach (Option option in options)

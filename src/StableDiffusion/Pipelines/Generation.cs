@@ -317,7 +317,7 @@ internal sealed class Generation(
         }
         catch (DeviceFaultException fault)
         {
-            string advice = IsQueued ? "; run again with SDN_CUDA_SYNC=1 to learn which op it was" : "";
+            string advice = IsQueued && !fault.Message.Contains("SDN_CUDA_SYNC", StringComparison.Ordinal) ? "; run again with SDN_CUDA_SYNC=1 to learn which op it was" : "";
             throw new DeviceFaultException($"{fault.Message} (noticed during {_where}{advice})", fault);
         }
     }

@@ -1,3 +1,4 @@
+using StableDiffusion.Random;
 using StableDiffusion.Schedulers;
 
 namespace StableDiffusion.Pipelines;
@@ -56,11 +57,17 @@ public sealed record GenerationRequest
     /// <summary>Pixels, a multiple of 8; null: the size the model was trained at. diffusers: height.</summary>
     public int? Height { get; init; }
 
-    /// <summary>Seed of the one generator that draws the whole batch, as in diffusers; only the low 32 bits count. Null: a random one, told in the result.</summary>
+    /// <summary>Seed of the one generator that draws the whole batch, as in diffusers; of PyTorch's CPU generator only the low 32 bits count. Null: a random one, told in the result.</summary>
     public ulong? Seed { get; init; }
 
     /// <summary>One seed, and so one generator, per image; then each image is what its seed alone draws. Overrides <see cref="Seed"/>. diffusers: a list of generators.</summary>
     public IReadOnlyList<ulong>? Seeds { get; init; }
+
+    /// <summary>
+    /// Draw noise as PyTorch does on that GPU (on any device: the GPU need not be there). Null: as its CPU generator, the same picture everywhere.
+    /// diffusers: torch.Generator("cuda") as generator.
+    /// </summary>
+    public TorchCudaGpu? NoiseGpu { get; init; }
 
     /// <summary>Images per prompt, all in one batch, at least 1. diffusers: num_images_per_prompt.</summary>
     public int ImagesPerPrompt { get; init; } = 1;

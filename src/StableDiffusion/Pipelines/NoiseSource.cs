@@ -3,11 +3,11 @@ using StableDiffusion.Random;
 namespace StableDiffusion.Pipelines;
 
 /// <summary>The normal draws of one generation, in diffusers' order: one generator for the whole batch, or one per image.</summary>
-internal sealed class NoiseSource
+/// <param name="seeds">One for the batch, or one per image.</param>
+/// <param name="gpu">Whose generator: that of this GPU, or of PyTorch's CPU for null.</param>
+internal sealed class NoiseSource(IReadOnlyList<ulong> seeds, TorchCudaGpu? gpu = null)
 {
-    private readonly TorchCpuGenerator[] _generators;
-
-    public NoiseSource(IReadOnlyList<ulong> seeds) => _generators = [.. seeds.Select(seed => new TorchCpuGenerator(seed))];
+    private readonly IGenerator[] _generators = [.. seeds.Select<ulong, IGenerator>(seed => gpu is null ? new TorchCpuGenerator(seed) : new TorchCudaGenerator(seed, gpu))];
 
     /// <summary>One standard normal draw of that shape <c>[B,C,H,W]</c>. With a generator per image, each draws its own entry.</summary>
     public FloatTensor Draw(params ReadOnlySpan<int> shape)

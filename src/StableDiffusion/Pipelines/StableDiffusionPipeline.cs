@@ -82,7 +82,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             .Fit(Components, request.VaeTiling);
 
         var meter = new ProgressMeter(progress, plan, queued: Components.Device.WorksBehindCalls);
-        using var generation = new Generation(Components, request, plan, new NoiseSource(seeds), meter, cancellation);
+        using var generation = new Generation(Components, request, plan, new NoiseSource(seeds, request.NoiseGpu), meter, cancellation);
         PromptEmbeddings embeddings = request.Embeddings ?? generation.Encode(exec => Encode(exec, request, shape.Guided));
         FloatTensor latents = generation.Denoise(Repeat(embeddings, request.ImagesPerPrompt), run);
         IReadOnlyList<RgbImage> images = request.LatentsOnly ? [] : generation.Decode(latents);
@@ -251,6 +251,6 @@ public sealed class StableDiffusionPipeline : IDisposable
             yield return Setting("Batch size", images);
             yield return Setting("Batch pos", image);
         }
-        yield return new("RNG", "CPU");
+        yield return new("RNG", request.NoiseGpu is null ? "CPU" : "GPU");
     }
 }

@@ -13,26 +13,52 @@ namespace StableDiffusion.Tests.Parity;
 /// </summary>
 [Category("Parity")]
 [TestFixture("cpu")]
-public sealed class EndToEndParityTests(string device) : IDisposable
+[TestFixtureSource(nameof(Gpus))]
+public sealed class EndToEndParityTests(string deviceName) : EndToEndParity(deviceName)
 {
-    private readonly Device _device = Device.Open(device);
-    private readonly Dictionary<string, StableDiffusionPipeline> _pipelines = [];
+    private static IEnumerable<TestFixtureData> Gpus => [TestDevices.Fixture(TestDevices.Gpu)];
 
     private static IEnumerable<TestCaseData> Cases() => Directory.EnumerateFiles(Fixtures.PathOf("e2e"), "*.json").Order()
         .Select(path => new TestCaseData(Path.GetFileNameWithoutExtension(path)).SetArgDisplayNames(Path.GetFileNameWithoutExtension(path)));
 
+    [TestCaseSource(nameof(Cases))]
+    public void Generate_FixtureCase_MatchesDiffusers(string name) => Check(name);
+}
+
+/// <summary>A small case of each family through the CUDA kernels, and through a graph, where there is no GPU.</summary>
+[Category("Parity")]
+[TestFixtureSource(nameof(Emulated))]
+public sealed class EmulatedEndToEndParityTests(string deviceName) : EndToEndParity(deviceName)
+{
+    private static IEnumerable<TestFixtureData> Emulated => [TestDevices.Fixture(TestDevices.Emulated)];
+
+    [TestCase("sd1_unguided_euler8")]
+    [TestCase("sd2_unipc_rescale")]
+    [TestCase("sdxl_euler12")]
+    public void Generate_FixtureCase_MatchesDiffusers(string name) => Check(name);
+}
+
+/// <summary>What the end-to-end tests of all devices share. In float32, so that the fixtures' limits hold.</summary>
+public abstract class EndToEndParity(string deviceName)
+{
+    private readonly Dictionary<string, StableDiffusionPipeline> _pipelines = [];
+    private Device _device = null!;
+
+    [OneTimeSetUp]
+    public void Open() => _device = Device.Open(deviceName);
+
     [OneTimeTearDown]
-    public void Dispose()
+    public void Close()
     {
         foreach (StableDiffusionPipeline pipeline in _pipelines.Values)
         {
             pipeline.Dispose();
         }
-        _device.Dispose();
+        _device?.Dispose();
     }
 
-    [TestCaseSource(nameof(Cases))]
-    public void Generate_FixtureCase_MatchesDiffusers(string name)
+    /// <summary>Compares everything that the fixture has of a run.</summary>
+    protected void Check(string name)
     {
         JsonElement doc = Fixtures.ReadJson("e2e", name + ".json");
         TensorFile file = Fixtures.ReadTensors("e2e", name + ".safetensors");
@@ -80,7 +106,8 @@ public sealed class EndToEndParityTests(string device) : IDisposable
     {
         if (!_pipelines.TryGetValue(family, out StableDiffusionPipeline? pipeline))
         {
-            _pipelines[family] = pipeline = StableDiffusionPipeline.Load(Fixtures.PathOf("models", family), _device);
+            _pipelines[family] = pipeline = StableDiffusionPipeline.Load(
+                Fixtures.PathOf("models", family), _device, new LoadOptions { WeightDType = DType.Float32 });
         }
         return pipeline;
     }

@@ -57,6 +57,18 @@ public sealed class PipelineTests
     }
 
     [Test]
+    public void Generate_NoiseGpu_DrawsAsThatGpu()
+    {
+        FloatTensor? initial = null;
+        var gpu = TorchCudaGpu.FromName("RTX 3060");
+        using GenerationResult result = _pipeline.Generate(Small() with { NoiseGpu = gpu, StepEnd = step => initial ??= step.Latents });
+        var expected = new float[4 * 8 * 8];
+        new TorchCudaGenerator(7, gpu).Normal(expected);
+        Assert.That(initial!.Values, Is.EqualTo(expected));
+        Assert.That(result.Parameters[0].Other, Does.Contain(KeyValuePair.Create("RNG", "GPU")));
+    }
+
+    [Test]
     public void Generate_TwoPromptsTwoImagesEach_OrderIsPromptByPrompt()
     {
         var request = new GenerationRequest([Circle, "a yellow star on a purple background"]) { Steps = 3, Width = 64, Height = 64, ImagesPerPrompt = 2, Seeds = [1, 2, 3, 4] };

@@ -33,6 +33,24 @@ public static class Tolerances
     /// </summary>
     public static double HalfPrecision(StableDiffusion.Native.DType dtype, long ops) => 8 * UnitRoundoff(dtype) * Math.Sqrt(ops);
 
+    /// <summary>
+    /// The same for the typical element instead of the worst, as <see cref="TypicalError"/>: 2 u sqrt(ops), the random walk times what a norm or a
+    /// softmax may make of it.
+    /// </summary>
+    public static double HalfPrecisionTypical(StableDiffusion.Native.DType dtype, long ops) => 2 * UnitRoundoff(dtype) * Math.Sqrt(ops);
+
+    /// <summary>sqrt(sum (out - ref)^2 / sum ref^2) over a whole tensor.</summary>
+    public static double TypicalError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
+    {
+        double difference = 0, size = 0;
+        for (int i = 0; i < expected.Length; i++)
+        {
+            difference += ((double)actual[i] - expected[i]) * ((double)actual[i] - expected[i]);
+            size += (double)expected[i] * expected[i];
+        }
+        return Math.Sqrt(difference / size);
+    }
+
     /// <summary>Half the distance from 1 to the next number: float16 has 11 bits of significand, bfloat16 8.</summary>
     public static double UnitRoundoff(StableDiffusion.Native.DType dtype) => dtype switch
     {
