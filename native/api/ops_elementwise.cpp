@@ -1,16 +1,9 @@
 // linear_combination, clamp, dynamic_threshold, rescale_guidance, copy, image_to_uint8, is_finite.
-#include <algorithm>
-
 #include "api/check.h"
+#include "core/philox.h"
 
 using namespace sdn;
 using namespace sdn::api;
-
-namespace {
-
-constexpr int32_t kPhiloxBlock = 256;  // threads per block of PyTorch's random kernels
-
-}  // namespace
 
 extern "C" {
 
@@ -112,14 +105,12 @@ sdn_status sdn_philox_normal(sdn_exec* exec, const sdn_tensor* out, uint64_t see
                      "%s is no GPU: give the multiprocessors and their threads of the GPU whose numbers you want",
                      e.device().name().c_str());
         }
-        if (multiprocessors < 1 || multiprocessors > 65535 || threads_per_multiprocessor < kPhiloxBlock ||
+        if (multiprocessors < 1 || multiprocessors > 65535 || threads_per_multiprocessor < kPhiloxBlockThreads ||
             threads_per_multiprocessor > 65536)
             fail(SDN_ERROR_INVALID_ARGUMENT, "%d multiprocessors of %d threads are no GPU: 1 to 65535, of %d to 65536 threads",
-                 multiprocessors, threads_per_multiprocessor, kPhiloxBlock);
-        const int64_t count = element_count(o);
-        const int64_t most = int64_t{multiprocessors} * (threads_per_multiprocessor / kPhiloxBlock);
-        const int64_t blocks = std::min(most, (count + kPhiloxBlock - 1) / kPhiloxBlock);
-        if (next_offset != nullptr) *next_offset = offset + static_cast<uint64_t>((count - 1) / (blocks * kPhiloxBlock * 4) + 1) * 4;
+                 multiprocessors, threads_per_multiprocessor, kPhiloxBlockThreads);
+        const PhiloxLayout layout = philox_layout(element_count(o), multiprocessors, threads_per_multiprocessor);
+        if (next_offset != nullptr) *next_offset = offset + layout.draws();
         e.device().philox_normal(e, o, seed, offset, multiprocessors, threads_per_multiprocessor);
     });
 }

@@ -32,6 +32,8 @@ constexpr PhiloxBlock philox4x32_10(uint64_t seed, uint64_t subsequence, uint64_
 inline constexpr float kPhiloxUnit = 2.3283064e-10f;
 inline constexpr float kPhiloxAngle = 2.3283064e-10f * 6.2831855f;
 
+inline constexpr int32_t kPhiloxBlockThreads = 256;  // of PyTorch's random kernels
+
 // How torch.randn spreads `count` numbers over the GPU (calc_execution_policy in ATen/native/cuda/DistributionTemplates.h): blocks of 256
 // threads, as many as are needed but at most those resident at once. Thread t is subsequence t; each of its `rounds` draws of four numbers
 // fills the elements t + threads * (4 * round + 0..3).
@@ -43,8 +45,9 @@ struct PhiloxLayout {
 };
 
 constexpr PhiloxLayout philox_layout(int64_t count, int32_t multiprocessors, int32_t threads_per_multiprocessor) {
-    const int64_t needed = (count + 255) / 256, resident = int64_t{multiprocessors} * (threads_per_multiprocessor / 256);
-    const int64_t threads = 256 * (needed < resident ? needed : resident);
+    constexpr int64_t kBlock = kPhiloxBlockThreads;
+    const int64_t needed = (count + kBlock - 1) / kBlock, resident = multiprocessors * (threads_per_multiprocessor / kBlock);
+    const int64_t threads = kBlock * (needed < resident ? needed : resident);
     return {threads, (count - 1) / (4 * threads) + 1};
 }
 
