@@ -7,7 +7,7 @@ namespace StableDiffusion.Benchmarks;
 public sealed class DeviceTimeColumn : LayerColumn
 {
     /// <inheritdoc />
-    public override string ColumnName => "Device";
+    public override string ColumnName => "Device time";
 
     /// <inheritdoc />
     public override string Legend => "Device time of one call in milliseconds, from events around many calls (CUDA only)";

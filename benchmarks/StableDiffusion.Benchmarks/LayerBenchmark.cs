@@ -8,7 +8,7 @@ namespace StableDiffusion.Benchmarks;
 /// <summary>
 /// A layer of Stable Diffusion 1.5 at the shapes of a 512x512 picture, with random weights, on each device of this machine. Weights and
 /// inputs are made once; a call is timed in an arena of exactly the size that it needs. On a CUDA device, in float16, calls are queued and
-/// waited for in batches, so the mean is what a call takes in a row of many; the column "Device" has the time between events.
+/// waited for in batches, so the mean is what a call takes in a row of many; the column "Device time" has the time between events.
 /// </summary>
 public abstract class LayerBenchmark
 {

@@ -43,6 +43,7 @@ public class BadInputTests
             ("SeedsWithCount", ExitCode.Usage, ["--seed", "1,2", "--count", "2"], ["--count", "seed"]),
             ("NegativesWithoutPrompts", ExitCode.Usage, ["-n", "a", "-n", "b"], ["--negative", "2 times", "1 prompt"]),
             ("SdxlOptionWithoutSdxl", ExitCode.Usage, ["--crop", "1x2"], ["--crop", "SDXL"]),
+            ("RngUnknown", ExitCode.Usage, ["--rng", "abacus"], ["--rng", "'abacus'", "RTX 4090"]),
             ("DtypeUnknown", ExitCode.Usage, ["--dtype", "int8"], ["--dtype", "'int8'", "bf16"]),
             ("MemoryLimitNoAmount", ExitCode.Usage, ["--memory-limit", "lots"], ["--memory-limit", "'lots'", "4G"]),
             ("OptionMisspelt", ExitCode.Usage, ["--step", "5"], ["'--step'", "--steps"]),

@@ -41,6 +41,18 @@ public class GenerateCommandTests
         Assert.That(CliRunner.Run("inspect", file).Out, Does.Contain("a red circle").And.Contain("1024").And.Contain("32x32"));
     }
 
+    [TestCase("cuda")]
+    [TestCase("rtx 3060")]
+    public void Generate_RngOfAGpu_IsAnotherPictureThatTheOptionRepeats(string rng)
+    {
+        Generate("a red circle", "--seed", "1", "--dtype", "auto", "-o", _folder["cpu.png"]).AssertOk();
+        Generate("a red circle", "--seed", "1", "--rng", rng, "-o", _folder["a.png"]).AssertOk();
+        Generate("a red circle", "--seed", "1", "--rng", rng, "-o", _folder["b.png"]).AssertOk();
+        Assert.That(File.ReadAllBytes(_folder["b.png"]), Is.EqualTo(File.ReadAllBytes(_folder["a.png"])));
+        Assert.That(File.ReadAllBytes(_folder["cpu.png"]), Is.Not.EqualTo(File.ReadAllBytes(_folder["a.png"])));
+        Assert.That(CliRunner.Run("inspect", _folder["a.png"]).Out, Does.Contain("GPU"));
+    }
+
     [Test]
     public void Generate_SdxlOptions_ReachThePictureAndThePng()
     {
