@@ -25,10 +25,15 @@ void launch(Queue& queue, const char* name, void (*kernel)(Parameters...), Grid 
     emulation::launch(queue, name, {grid.x, grid.y, grid.z, threads, shared_bytes},
                       [kernel, ... a = Parameters(arguments)] { kernel(a...); });
 #else
-    // Above 48 KiB a kernel must say so once per device and process; saying it again is cheap.
+    // Above 48 KiB a kernel must say so once per device and process; saying it again is cheap. It also asks for all of the memory that is
+    // divided between L1 and shared, so that several of its blocks fit a multiprocessor.
     cudaError_t error = cudaSuccess;
-    if (shared_bytes > 48 * 1024)
-        error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    if (shared_bytes > 48 * 1024) {
+        const void* const function = reinterpret_cast<const void*>(kernel);
+        error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+        if (error == cudaSuccess)
+            error = cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+    }
     if (error == cudaSuccess) {
         cudaLaunchConfig_t config{};
         config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
