@@ -15,20 +15,8 @@ namespace {
 constexpr int32_t kDtypes[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, SDN_FLOAT64, SDN_INT32, SDN_INT64, SDN_UINT8};
 constexpr int32_t kActivations[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16};
 
-class CudaCopy : public ::testing::TestWithParam<const char*> {
+class CudaCopy : public DeviceWithExec {
   protected:
-    void SetUp() override {
-        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
-        const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
-        if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
-        ok(status);
-        ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
-    }
-    void TearDown() override {
-        ok(sdn_exec_destroy(exec_));
-        ok(sdn_device_close(device_));
-    }
-
     // Copies on both devices by these strides, from the given first elements on, and compares all of out, gaps included.
     void check(const Shape& shape, const Shape& out_stride, const Shape& x_stride, int32_t out_dtype, int32_t x_dtype,
                int64_t out_first = 0, int64_t x_first = 0) {
@@ -57,9 +45,6 @@ class CudaCopy : public ::testing::TestWithParam<const char*> {
         EXPECT_TRUE(identical(got, expected)) << dtype_name(x_dtype) << " to " << dtype_name(out_dtype) << ", shape " << text_of(shape)
                                               << ", strides " << text_of(x_stride) << " to " << text_of(out_stride);
     }
-
-    sdn_device* device_ = nullptr;
-    sdn_exec* exec_ = nullptr;
 };
 
 }  // namespace

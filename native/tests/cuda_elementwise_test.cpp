@@ -14,20 +14,8 @@ namespace {
 
 constexpr int32_t kActivations[] = {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16};
 
-class CudaElementwise : public ::testing::TestWithParam<const char*> {
+class CudaElementwise : public DeviceWithExec {
   protected:
-    void SetUp() override {
-        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
-        const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
-        if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
-        ok(status);
-        ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
-    }
-    void TearDown() override {
-        ok(sdn_exec_destroy(exec_));
-        ok(sdn_device_close(device_));
-    }
-
     // Rounded to the dtype, by the CPU.
     static Array rounded(const Array& x, int32_t dtype) {
         const Device cpu("cpu");
@@ -40,9 +28,6 @@ class CudaElementwise : public ::testing::TestWithParam<const char*> {
         const Array wide = rounded(x, SDN_FLOAT64);
         return {wide.as<double>(), wide.as<double>() + wide.size()};
     }
-
-    sdn_device* device_ = nullptr;
-    sdn_exec* exec_ = nullptr;
 };
 
 Array ids_of(const Shape& shape, const std::vector<int32_t>& values) {

@@ -21,28 +21,13 @@ void expect_printed(const Array& got, const std::vector<Printed>& printed) {
     for (const Printed& p : printed) EXPECT_NEAR(static_cast<double>(got[p.index]), p.value, kPrintedLimit) << "element " << p.index;
 }
 
-class PhiloxNormal : public ::testing::TestWithParam<const char*> {
+class PhiloxNormal : public DeviceWithExec {
   protected:
-    void SetUp() override {
-        setenv("SDN_CUDA_SYNC", "1", 1);  // so that results can be read right after an op
-        const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
-        if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
-        ok(status);
-        ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
-    }
-    void TearDown() override {
-        ok(sdn_exec_destroy(exec_));
-        ok(sdn_device_close(device_));
-    }
-
     Array draw(const Shape& shape, uint64_t seed, int32_t multiprocessors, int32_t threads, uint64_t offset = 0, uint64_t* next = nullptr) {
         Array out(shape);
         ok(sdn_philox_normal(exec_, out(), seed, offset, multiprocessors, threads, next));
         return out;
     }
-
-    sdn_device* device_ = nullptr;
-    sdn_exec* exec_ = nullptr;
 };
 
 }  // namespace

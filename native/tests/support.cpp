@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <sstream>
@@ -267,6 +268,22 @@ Array EachDevice::same_for_any_threads(const std::function<Array(sdn_device*, sd
         EXPECT_EQ(exec.stats().live_bytes, 0) << "scratch was not given back";
     }
     return std::move(*first);
+}
+
+// ---- DeviceWithExec ------------------------------------------------------------------------------------------------------
+
+void DeviceWithExec::SetUp() {
+    setenv("SDN_CUDA_SYNC", "1", 1);
+    const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
+    unsetenv("SDN_CUDA_SYNC");
+    if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
+    ok(status);
+    ok(sdn_exec_create(device_, SDN_EXEC_RUN, 1 << 20, &exec_));
+}
+
+void DeviceWithExec::TearDown() {
+    ok(sdn_exec_destroy(exec_));
+    ok(sdn_device_close(device_));
 }
 
 }  // namespace sdn::test

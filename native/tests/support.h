@@ -121,6 +121,16 @@ class EachDevice : public ::testing::TestWithParam<const char*> {
     Array same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes = 1 << 24);
 };
 
+// A test of the device that GetParam() names, with one exec. On a GPU every op waits, so that results can be read right after it.
+class DeviceWithExec : public ::testing::TestWithParam<const char*> {
+  protected:
+    void SetUp() override;
+    void TearDown() override;
+
+    sdn_device* device_ = nullptr;
+    sdn_exec* exec_ = nullptr;
+};
+
 #define SDN_FOR_EACH_DEVICE(suite)                                                                                              \
     INSTANTIATE_TEST_SUITE_P(On, suite, ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512", "cuda:emulated", "cuda:0"), \
                              [](const ::testing::TestParamInfo<const char*>& info) {                                            \
