@@ -103,7 +103,12 @@ void CudaStream::download(void* to, const void* from, int64_t bytes) {
 void CudaStream::begin_capture() {
     synchronize();  // from here on a freed block need not wait for this stream
     device_->pool().set_capturing(queue_.stream, true);
-    device_->on_device([&] { device_->runtime().begin_capture(queue_.stream); });
+    try {
+        device_->on_device([&] { device_->runtime().begin_capture(queue_.stream); });
+    } catch (...) {
+        device_->pool().set_capturing(queue_.stream, false);
+        throw;
+    }
     capturing_ = true;
 }
 

@@ -236,6 +236,24 @@ TEST_P(CudaStream, CaptureOfWhatWaits_IsRefused) {
     work.expect(exec, 3);
 }
 
+// The device and its memory go on as if there had been none.
+TEST_P(CudaStream, CaptureThatNobodyEnds_GoesWithItsExec) {
+    if (on_cpu()) GTEST_SKIP() << "a CPU device has no graphs";
+    const Device device(GetParam());
+    const Combination work(device);
+    {
+        sdn_exec* exec = nullptr;
+        ok(sdn_exec_create(device, SDN_EXEC_RUN, 1 << 16, &exec));
+        ok(sdn_capture_begin(exec));
+        ok(work.run(exec));
+        ok(sdn_exec_destroy(exec));
+    }
+    const Exec exec(device);
+    work.upload(exec, 4, 1);
+    ok(work.run(exec));
+    work.expect(exec, 7);
+}
+
 TEST_P(CudaStream, SeveralThreads_EachWithItsExec) {
     const Device device(GetParam());
     const Combination first(device), second(device);

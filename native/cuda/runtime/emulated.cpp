@@ -90,7 +90,10 @@ class EmulatedRuntime final : public Runtime {
         surface();
         return new emulation::Stream;
     }
-    void destroy_stream(void* stream) noexcept override { delete static_cast<emulation::Stream*>(stream); }
+    void destroy_stream(void* stream) noexcept override {
+        delete stream_of(stream).capturing;  // a capture that nobody ended
+        delete static_cast<emulation::Stream*>(stream);
+    }
     void synchronize_stream(void*) override { surface(); }
     void synchronize_device() override { surface(); }
     void copy(void*, void* to, const void* from, int64_t bytes, bool) override {
