@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Microsoft.Win32.SafeHandles;
 
 namespace StableDiffusion.Weights;
 
@@ -13,14 +12,14 @@ public sealed class SafetensorsFile : IWeightSource
     /// <summary>The longest header that is accepted, as in the reference implementation.</summary>
     public const long MaxHeaderBytes = 100_000_000;
 
-    private readonly SafeFileHandle handle;
+    private readonly PositionedFile file;
     private readonly SafetensorsHeader header;
     private readonly long dataBegin;
 
-    private SafetensorsFile(string path, SafeFileHandle handle, SafetensorsHeader header, long dataBegin)
+    private SafetensorsFile(PositionedFile file, SafetensorsHeader header, long dataBegin)
     {
-        Location = path;
-        this.handle = handle;
+        Location = file.Path;
+        this.file = file;
         this.header = header;
         this.dataBegin = dataBegin;
         string[] names = [.. header.Tensors.Keys];
@@ -44,39 +43,43 @@ public sealed class SafetensorsFile : IWeightSource
     /// <exception cref="InvalidWeightsException">The file cannot be opened or breaks a rule of the format.</exception>
     public static SafetensorsFile Open(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        SafeFileHandle handle = OpenHandle(path);
+        PositionedFile file = PositionedFile.Open(path);
         try
         {
-            long length = Length(handle, path);
-            if (length < sizeof(ulong))
-            {
-                throw SafetensorsHeader.Bad(path, $"it has only {length} bytes, too few for a safetensors file");
-            }
-
-            Span<byte> prefix = stackalloc byte[sizeof(ulong)];
-            ReadExactly(handle, path, null, prefix, 0);
-            ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
-            if (headerBytes > MaxHeaderBytes)
-            {
-                throw SafetensorsHeader.Bad(path, $"it claims a header of {headerBytes} bytes (at most {MaxHeaderBytes} are allowed), so this is not a safetensors file");
-            }
-
-            long dataBegin = sizeof(ulong) + (long)headerBytes;
-            if (dataBegin > length)
-            {
-                throw SafetensorsHeader.Bad(path, $"it claims a header of {headerBytes} bytes but has only {length} bytes in all, so it is truncated or not a safetensors file");
-            }
-
-            byte[] json = new byte[headerBytes];
-            ReadExactly(handle, path, null, json, sizeof(ulong));
-            return new SafetensorsFile(path, handle, SafetensorsHeader.Parse(path, json, length - dataBegin), dataBegin);
+            return Open(file);
         }
         catch
         {
-            handle.Dispose();
+            file.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Checks the header of an opened file; the result owns the file, unless this throws.</summary>
+    /// <exception cref="InvalidWeightsException">The file breaks a rule of the format.</exception>
+    internal static SafetensorsFile Open(PositionedFile file)
+    {
+        if (file.Length < sizeof(ulong))
+        {
+            throw SafetensorsHeader.Bad(file.Path, $"it has only {file.Length} bytes, too few for a safetensors file");
+        }
+
+        Span<byte> prefix = stackalloc byte[sizeof(ulong)];
+        file.ReadExactly(prefix, 0, "its header");
+        ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
+        if (headerBytes > MaxHeaderBytes)
+        {
+            throw SafetensorsHeader.Bad(file.Path, $"it claims a header of {headerBytes} bytes (at most {MaxHeaderBytes} are allowed), so this is not a safetensors file");
+        }
+
+        long dataBegin = sizeof(ulong) + (long)headerBytes;
+        if (dataBegin > file.Length)
+        {
+            throw SafetensorsHeader.Bad(file.Path, $"it claims a header of {headerBytes} bytes but has only {file.Length} bytes in all, so it is truncated or not a safetensors file");
+        }
+
+        byte[] json = file.ReadBytes(sizeof(ulong), (int)headerBytes, "its header");
+        return new SafetensorsFile(file, SafetensorsHeader.Parse(file.Path, json, file.Length - dataBegin), dataBegin);
     }
 
     /// <summary>Type and shape of a tensor, or null if the file has none of that name.</summary>
@@ -97,68 +100,15 @@ public sealed class SafetensorsFile : IWeightSource
             throw new ArgumentException($"The tensor '{name}' has {entry.End - entry.Begin} bytes, but the destination has {destination.Length}.", nameof(destination));
         }
 
-        ReadExactly(handle, Location, name, destination, dataBegin + entry.Begin);
+        file.ReadExactly(destination, dataBegin + entry.Begin, $"the tensor {SafetensorsHeader.Quote(name)}");
     }
 
     /// <inheritdoc/>
-    public void Dispose() => handle.Dispose();
+    public void Dispose() => file.Dispose();
 
     WeightInfo? IWeightSource.Find(string name, ReadOnlySpan<long> expectedShape) => Find(name);
 
     void IWeightSource.Read(string name, WeightInfo info, Span<byte> destination) => Read(name, destination);
 
     string IWeightSource.Describe(string name) => Location;
-
-    private static SafeFileHandle OpenHandle(string path)
-    {
-        try
-        {
-            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
-        }
-        catch (Exception failure) when (failure is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new InvalidWeightsException($"'{path}' cannot be loaded: there is no such file.", failure);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
-        {
-            throw new InvalidWeightsException($"'{path}' cannot be loaded: {(Directory.Exists(path) ? "it is a folder, not a file" : "it cannot be opened for reading")}.", failure);
-        }
-    }
-
-    private static long Length(SafeFileHandle handle, string path)
-    {
-        try
-        {
-            return RandomAccess.GetLength(handle);
-        }
-        catch (NotSupportedException failure)
-        {
-            throw new InvalidWeightsException($"'{path}' cannot be loaded: it is a pipe or device, not a file.", failure);
-        }
-    }
-
-    private static void ReadExactly(SafeFileHandle handle, string path, string? tensor, Span<byte> destination, long offset)
-    {
-        string Part() => tensor is null ? "its header" : $"the tensor {SafetensorsHeader.Quote(tensor)}";
-        while (!destination.IsEmpty)
-        {
-            int count;
-            try
-            {
-                count = RandomAccess.Read(handle, destination, offset);
-            }
-            catch (IOException failure)
-            {
-                throw new InvalidWeightsException($"'{path}' cannot be loaded: reading {Part()} failed.", failure);
-            }
-
-            if (count == 0)
-            {
-                throw SafetensorsHeader.Bad(path, $"it ends in the middle of {Part()}");
-            }
-
-            destination = destination[count..];
-            offset += count;
-        }
-    }
 }

@@ -3,15 +3,15 @@ using System.Text.Json;
 namespace StableDiffusion.Weights;
 
 /// <summary>
-/// Tensors spread over several safetensors files, listed in a <c>*.index.json</c> whose <c>weight_map</c> gives the file of each
-/// tensor (the format of diffusers and transformers). Opening checks every shard and that each has what the index promises.
+/// Tensors spread over several files, listed in a <c>*.index.json</c> whose <c>weight_map</c> gives the file of each
+/// tensor (the format of diffusers and transformers). The files are safetensors or PyTorch's own. Opening checks every shard and that each has what the index promises.
 /// </summary>
 public sealed class ShardedWeights : IWeightSource
 {
-    private readonly Dictionary<string, SafetensorsFile> shardOf;
-    private readonly IReadOnlyList<SafetensorsFile> shards;
+    private readonly Dictionary<string, IWeightSource> shardOf;
+    private readonly IReadOnlyList<IWeightSource> shards;
 
-    private ShardedWeights(string path, Dictionary<string, SafetensorsFile> shardOf, IReadOnlyList<SafetensorsFile> shards)
+    private ShardedWeights(string path, Dictionary<string, IWeightSource> shardOf, IReadOnlyList<IWeightSource> shards)
     {
         Location = path;
         this.shardOf = shardOf;
@@ -34,19 +34,19 @@ public sealed class ShardedWeights : IWeightSource
         ArgumentException.ThrowIfNullOrEmpty(indexPath);
         Dictionary<string, string> map = ReadWeightMap(indexPath);
         string folder = Path.GetDirectoryName(indexPath) ?? "";
-        Dictionary<string, SafetensorsFile> shards = new(StringComparer.Ordinal);
-        Dictionary<string, SafetensorsFile> shardOf = new(map.Count, StringComparer.Ordinal);
+        Dictionary<string, IWeightSource> shards = new(StringComparer.Ordinal);
+        Dictionary<string, IWeightSource> shardOf = new(map.Count, StringComparer.Ordinal);
         try
         {
             foreach ((string tensor, string fileName) in map)
             {
-                if (!shards.TryGetValue(fileName, out SafetensorsFile? shard))
+                if (!shards.TryGetValue(fileName, out IWeightSource? shard))
                 {
                     shard = OpenShard(indexPath, folder, fileName);
                     shards.Add(fileName, shard);
                 }
 
-                if (shard.Find(tensor) is null)
+                if (shard.Find(tensor, []) is null)
                 {
                     throw new InvalidWeightsException($"'{indexPath}' says that '{shard.Location}' has the tensor {SafetensorsHeader.Quote(tensor)}, but it does not.");
                 }
@@ -58,7 +58,7 @@ public sealed class ShardedWeights : IWeightSource
         }
         catch
         {
-            foreach (SafetensorsFile shard in shards.Values)
+            foreach (IWeightSource shard in shards.Values)
             {
                 shard.Dispose();
             }
@@ -69,32 +69,32 @@ public sealed class ShardedWeights : IWeightSource
 
     /// <inheritdoc/>
     public WeightInfo? Find(string name, ReadOnlySpan<long> expectedShape)
-        => shardOf.TryGetValue(name, out SafetensorsFile? shard) ? shard.Find(name) : null;
+        => shardOf.TryGetValue(name, out IWeightSource? shard) ? shard.Find(name, expectedShape) : null;
 
     /// <inheritdoc/>
     public void Read(string name, WeightInfo info, Span<byte> destination)
     {
-        if (!shardOf.TryGetValue(name, out SafetensorsFile? shard))
+        if (!shardOf.TryGetValue(name, out IWeightSource? shard))
         {
             throw new InvalidWeightsException($"'{Location}' has no tensor {SafetensorsHeader.Quote(name)}.");
         }
 
-        shard.Read(name, destination);
+        shard.Read(name, info, destination);
     }
 
     /// <inheritdoc/>
-    public string Describe(string name) => shardOf.TryGetValue(name, out SafetensorsFile? shard) ? shard.Location : Location;
+    public string Describe(string name) => shardOf.TryGetValue(name, out IWeightSource? shard) ? shard.Describe(name) : Location;
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (SafetensorsFile shard in shards)
+        foreach (IWeightSource shard in shards)
         {
             shard.Dispose();
         }
     }
 
-    private static SafetensorsFile OpenShard(string indexPath, string folder, string fileName)
+    private static IWeightSource OpenShard(string indexPath, string folder, string fileName)
     {
         // A hostile index must not make us open files elsewhere.
         if (fileName.Length == 0 || fileName is "." or ".." || fileName.AsSpan().ContainsAny('/', '\\', ':') || fileName.Contains('\0'))
@@ -108,7 +108,7 @@ public sealed class ShardedWeights : IWeightSource
             throw SafetensorsHeader.Bad(indexPath, $"its shard {SafetensorsHeader.Quote(fileName)} is missing from the folder");
         }
 
-        return SafetensorsFile.Open(path);
+        return WeightFile.OpenFile(path);
     }
 
     private static Dictionary<string, string> ReadWeightMap(string indexPath)
