@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Text.Json;
 
 namespace StableDiffusion.Tests.Support;
@@ -31,11 +32,12 @@ public static class Fixtures
         throw new DirectoryNotFoundException($"No parent of {AppContext.BaseDirectory} holds StableDiffusion.Native.sln.");
     }
 
-    /// <summary>Root element of a JSON document below the fixture folder. It stays valid: the document is not disposed.</summary>
+    /// <summary>Root element of a JSON document below the fixture folder, unpacked if its name ends in .gz. It stays valid: the document is not disposed.</summary>
     public static JsonElement ReadJson(params string[] parts)
     {
         using FileStream stream = File.OpenRead(PathOf(parts));
-        return JsonDocument.Parse(stream).RootElement;
+        using Stream text = parts[^1].EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(stream, CompressionMode.Decompress) : stream;
+        return JsonDocument.Parse(text).RootElement;
     }
 
     /// <summary>The tensors of a safetensors file below the fixture folder.</summary>
