@@ -14,6 +14,7 @@ internal static unsafe partial class Interop
     [LibraryImport(Library)] internal static partial Status sdn_timestep_embedding(ExecHandle exec, NativeTensor* output, NativeTensor* timesteps, TimestepParams* parameters);
     [LibraryImport(Library)] internal static partial Status sdn_activation(ExecHandle exec, NativeTensor* output, NativeTensor* x, int activation);
     [LibraryImport(Library)] internal static partial Status sdn_linear_combination(ExecHandle exec, NativeTensor* output, NativeTensor* inputs, double* coefficients, int count);
+    [LibraryImport(Library)] internal static partial Status sdn_blend(ExecHandle exec, NativeTensor* output, NativeTensor* a, NativeTensor* b, NativeTensor* mask);
     [LibraryImport(Library)] internal static partial Status sdn_clamp(ExecHandle exec, NativeTensor* output, NativeTensor* x, float low, float high);
     [LibraryImport(Library)] internal static partial Status sdn_dynamic_threshold(ExecHandle exec, NativeTensor* output, NativeTensor* x, float ratio, float maxValue);
     [LibraryImport(Library)] internal static partial Status sdn_rescale_guidance(ExecHandle exec, NativeTensor* output, NativeTensor* guided, NativeTensor* cond, float factor);

@@ -7,7 +7,7 @@ namespace StableDiffusion.Native;
 internal static partial class Interop
 {
     internal const string Library = "sdn";
-    internal const int AbiVersion = 2;
+    internal const int AbiVersion = 3;
 
     static Interop() => NativeLibrary.SetDllImportResolver(typeof(Interop).Assembly, static (name, _, _) =>
         name == Library ? NativeLibraryLocator.Load() : 0);

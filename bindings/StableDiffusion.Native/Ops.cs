@@ -13,6 +13,8 @@ public enum Activation
     QuickGelu = 3,
     /// <summary>value * gelu(gate); only for a linear layer whose weight was packed as value|gate.</summary>
     Geglu = 4,
+    /// <summary>max(x, 0).</summary>
+    Relu = 5,
 }
 
 /// <summary>Zero padding of a convolution, in pixels.</summary>
@@ -157,6 +159,16 @@ public static unsafe class Ops
         {
             exec.Check(Interop.sdn_linear_combination(exec.Handle, &o, i, c, inputs.Length));
         }
+    }
+
+    /// <summary>
+    /// <c>(1 - mask) a + mask b</c> of <c>[B,H,W,C]</c> into <paramref name="output"/>, which may be a or b. The mask has 1 sample or B, and 1
+    /// channel or C. On a CUDA device each tensor may have a floating dtype of its own.
+    /// </summary>
+    public static void Blend(this Exec exec, Tensor output, Tensor a, Tensor b, Tensor mask)
+    {
+        NativeTensor o = output.Native, x = a.Native, y = b.Native, m = mask.Native;
+        exec.Check(Interop.sdn_blend(exec.Handle, &o, &x, &y, &m));
     }
 
     /// <summary>Clamps each element into <c>[low, high]</c>; output may be x.</summary>

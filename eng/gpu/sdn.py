@@ -10,9 +10,9 @@ from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_float, c_int32,
 
 import torch
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 RUN, MEASURE = 0, 1
-NONE, SILU, GELU, QUICK_GELU, GEGLU = range(5)
+NONE, SILU, GELU, QUICK_GELU, GEGLU, RELU = range(6)
 MATRIX, CONV2D, NORM, EMBEDDING = range(4)
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3, torch.int32: 4, torch.int64: 5, torch.uint8: 6}
 
@@ -88,6 +88,7 @@ SIGNATURES = {
     "sdn_timestep_embedding": [HANDLE, TENSOR, TENSOR, POINTER(TimestepParams)],
     "sdn_activation": [HANDLE, TENSOR, TENSOR, c_int32],
     "sdn_linear_combination": [HANDLE, TENSOR, TENSOR, POINTER(c_double), c_int32],
+    "sdn_blend": [HANDLE, TENSOR, TENSOR, TENSOR, TENSOR],
     "sdn_clamp": [HANDLE, TENSOR, TENSOR, c_float, c_float],
     "sdn_dynamic_threshold": [HANDLE, TENSOR, TENSOR, c_float, c_float],
     "sdn_rescale_guidance": [HANDLE, TENSOR, TENSOR, TENSOR, c_float],

@@ -1,9 +1,21 @@
-// linear_combination, clamp, dynamic_threshold, rescale_guidance, copy, image_to_uint8, is_finite.
+// linear_combination, blend, clamp, dynamic_threshold, rescale_guidance, copy, image_to_uint8, is_finite.
 #include "api/check.h"
 #include "core/philox.h"
 
 using namespace sdn;
 using namespace sdn::api;
+
+namespace {
+
+// An output that may be this input: it is the same memory and dtype, or apart.
+void require_apart_or_in_place(const sdn_tensor& out, const sdn_tensor& in, const char* name) {
+    if (in.dtype == out.dtype)
+        require_apart_or_same(out, in, name);
+    else
+        require_apart(out, in, name);
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -18,13 +30,31 @@ sdn_status sdn_linear_combination(sdn_exec* exec, const sdn_tensor* out, const s
             const std::string name = "inputs[" + std::to_string(i) + "]";
             const sdn_tensor& in = require_activation(e, inputs + i, name.c_str());
             require_same_shape(o, "out", in, name.c_str());
-            if (in.dtype == o.dtype)
-                require_apart_or_same(o, in, name.c_str());
-            else
-                require_apart(o, in, name.c_str());
+            require_apart_or_in_place(o, in, name.c_str());
             require_finite(coefficients[i], ("coefficients[" + std::to_string(i) + "]").c_str());
         }
         e.device().linear_combination(e, o, inputs, coefficients, count);
+    });
+}
+
+sdn_status sdn_blend(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* a, const sdn_tensor* b, const sdn_tensor* mask) {
+    return run_op("sdn_blend", exec, out, [&](Exec& e) {
+        const sdn_tensor& o = require_activation(e, out, "out");
+        const sdn_tensor& first = require_activation(e, a, "a");
+        const sdn_tensor& second = require_activation(e, b, "b");
+        const sdn_tensor& m = require_activation(e, mask, "mask");
+        require_rank(o, "out", 4, 4);
+        require_same_shape(o, "out", first, "a");
+        require_same_shape(o, "out", second, "b");
+        require_apart_or_in_place(o, first, "a");
+        require_apart_or_in_place(o, second, "b");
+        require_apart(o, m, "mask");
+        const bool fits = m.rank == 4 && (m.shape[0] == o.shape[0] || m.shape[0] == 1) && m.shape[1] == o.shape[1] &&
+                          m.shape[2] == o.shape[2] && (m.shape[3] == o.shape[3] || m.shape[3] == 1);
+        if (!fits)
+            fail(SDN_ERROR_SHAPE, "mask is %s but out is %s: they must be equal, except that mask may have 1 sample or 1 channel",
+                 shape_text(m).c_str(), shape_text(o).c_str());
+        e.device().blend(e, o, first, second, m);
     });
 }
 

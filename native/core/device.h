@@ -94,6 +94,7 @@ class Device : public std::enable_shared_from_this<Device> {
     virtual void timestep_embedding(Exec& exec, const sdn_tensor& out, const sdn_tensor& timesteps, const sdn_timestep_params& params) = 0;
     virtual void linear_combination(Exec& exec, const sdn_tensor& out, const sdn_tensor* inputs, const double* coefficients,
                                     int32_t count) = 0;
+    virtual void blend(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask) = 0;
     virtual void clamp(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float low, float high) = 0;
     virtual void dynamic_threshold(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float ratio, float max_value) = 0;
     virtual void rescale_guidance(Exec& exec, const sdn_tensor& out, const sdn_tensor& guided, const sdn_tensor& cond, float factor) = 0;

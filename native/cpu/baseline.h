@@ -15,6 +15,7 @@ void copy(Exec& exec, const sdn_tensor& out, const sdn_tensor& x);
 void image_to_uint8(Exec& exec, const sdn_tensor& out, const sdn_tensor& x);
 bool is_finite(Exec& exec, const sdn_tensor& x);
 void linear_combination(Exec& exec, const sdn_tensor& out, const sdn_tensor* inputs, const double* coefficients, int32_t count);
+void blend(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask);
 void clamp(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float low, float high);
 void dynamic_threshold(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float ratio, float max_value);
 void rescale_guidance(Exec& exec, const sdn_tensor& out, const sdn_tensor& guided, const sdn_tensor& cond, float factor);

@@ -190,6 +190,9 @@ void Device::timestep_embedding(Exec& exec, const sdn_tensor& out, const sdn_ten
 void Device::linear_combination(Exec& exec, const sdn_tensor& out, const sdn_tensor* inputs, const double* coefficients, int32_t count) {
     cpu::linear_combination(exec, out, inputs, coefficients, count);
 }
+void Device::blend(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask) {
+    cpu::blend(exec, out, a, b, mask);
+}
 void Device::clamp(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float low, float high) {
     cpu::clamp(exec, out, x, low, high);
 }

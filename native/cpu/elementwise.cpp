@@ -1,4 +1,4 @@
-// Elementwise ops of the scheduler and the image end: linear_combination, clamp, image_to_uint8, is_finite.
+// Elementwise ops of the scheduler and the image end: linear_combination, blend, clamp, image_to_uint8, is_finite.
 // Shapes: dense, any. Algorithm: one pass over pieces of fixed size.
 #include <atomic>
 #include <bit>
@@ -49,6 +49,21 @@ void linear_combination(Exec& exec, const sdn_tensor& out, const sdn_tensor* inp
                     for (int64_t i = 0; i < n; ++i) sums[i] += c * static_cast<double>(x[i]);
             }
             for (int64_t i = 0; i < n; ++i) o[block + i] = static_cast<float>(sums[i]);
+        }
+    });
+}
+
+void blend(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask) {
+    if (exec.measuring()) return;
+    const float *x = floats(a), *y = floats(b), *m = floats(mask);
+    float* o = static_cast<float*>(out.data);
+    const int64_t count = element_count(out), channels = out.shape[3], sample = count / out.shape[0];
+    const int64_t repeat = channels / mask.shape[3];             // neighbours that share a mask value
+    const int64_t period = mask.shape[0] == 1 ? sample : count;  // elements after which the mask begins again
+    parallel_for_pieces(exec, count, kElementPiece, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            const double share = static_cast<double>(m[i % period / repeat]);
+            o[i] = static_cast<float>((1.0 - share) * static_cast<double>(x[i]) + share * static_cast<double>(y[i]));
         }
     });
 }

@@ -15,10 +15,16 @@ SDN_DEVICE float gelu_exact(float x) {
     return 0.5f * x * tail;
 }
 
+// NaN stays NaN.
+SDN_DEVICE float relu(float x) {
+    return x < 0.0f ? 0.0f : x;
+}
+
 SDN_DEVICE float activate_exact(float x, int32_t activation) {
     if (activation == SDN_ACTIVATION_SILU) return x / (1.0f + expf(-x));
     if (activation == SDN_ACTIVATION_GELU) return gelu_exact(x);
     if (activation == SDN_ACTIVATION_QUICK_GELU) return x / (1.0f + expf(-1.702f * x));
+    if (activation == SDN_ACTIVATION_RELU) return relu(x);
     return x;
 }
 
@@ -46,6 +52,7 @@ SDN_DEVICE float activate_approx(float x, int32_t activation) {
     if (activation == SDN_ACTIVATION_SILU) return silu_approx(x);
     if (activation == SDN_ACTIVATION_GELU) return gelu_approx(x);
     if (activation == SDN_ACTIVATION_QUICK_GELU) return x * sigmoid_approx(1.702f * x);
+    if (activation == SDN_ACTIVATION_RELU) return relu(x);
     return x;
 }
 

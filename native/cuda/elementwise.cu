@@ -1,6 +1,6 @@
-// Elementwise ops of the scheduler and the image end: linear_combination, clamp, image_to_uint8, find_nonfinite.
+// Elementwise ops of the scheduler and the image end: linear_combination, blend, clamp, image_to_uint8, find_nonfinite.
 // Shapes:    dense, any.
-// Algorithm: one element per thread and round; linear_combination sums in float64 and rounds once.
+// Algorithm: one element per thread and round; linear_combination and blend sum in float64 and round once.
 // Launch:    blocks of 256 threads, at most 32 per multiprocessor, which stride.
 #include "core/dtype.h"
 #include "cuda/convert.cuh"
@@ -37,16 +37,38 @@ struct Terms {
     double coefficient[kMostInputs];
 };
 
+SDN_DEVICE void store_rounded_once(void* out, int32_t dtype, int64_t i, double value) {
+    if (dtype == SDN_FLOAT32)
+        static_cast<float*>(out)[i] = static_cast<float>(value);
+    else
+        store_float(out, dtype, i, float_rounded_to_odd(value));
+}
+
 SDN_KERNEL void sum_terms(void* out, int32_t dtype, int64_t count, Terms terms) {
     for (int64_t i = first_element(); i < count; i += element_stride()) {
         double sum = 0;
         SDN_UNROLL
         for (int k = 0; k < kMostInputs; ++k)
             if (k < terms.count) sum += terms.coefficient[k] * static_cast<double>(load_float(terms.data[k], terms.dtype[k], i));
-        if (dtype == SDN_FLOAT32)
-            static_cast<float*>(out)[i] = static_cast<float>(sum);
-        else
-            store_float(out, dtype, i, float_rounded_to_odd(sum));
+        store_rounded_once(out, dtype, i, sum);
+    }
+}
+
+struct Operand {
+    const void* data;
+    int32_t dtype;
+};
+
+SDN_DEVICE double load_double(const Operand& x, int64_t i) {
+    return static_cast<double>(load_float(x.data, x.dtype, i));
+}
+
+// `repeat` neighbours share a mask value; after `period` elements the mask begins again.
+SDN_KERNEL void blend_elements(void* out, int32_t dtype, int64_t count, Operand a, Operand b, Operand mask, int64_t period,
+                               int64_t repeat) {
+    for (int64_t i = first_element(); i < count; i += element_stride()) {
+        const double share = load_double(mask, i % period / repeat);
+        store_rounded_once(out, dtype, i, (1.0 - share) * load_double(a, i) + share * load_double(b, i));
     }
 }
 
@@ -92,6 +114,14 @@ void linear_combination(Exec& exec, const sdn_tensor& out, const sdn_tensor* inp
     }
     const int64_t n = element_count(out);
     launch(queue, "linear_combination", sum_terms, grid_for(queue, n), kThreads, 0, out.data, out.dtype, n, terms);
+}
+
+void blend(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask) {
+    if (exec_measuring(exec)) return;
+    Queue& queue = exec_queue(exec);
+    const int64_t n = element_count(out), period = mask.shape[0] == 1 ? n / out.shape[0] : n;
+    launch(queue, "blend", blend_elements, grid_for(queue, n), kThreads, 0, out.data, out.dtype, n, Operand{a.data, a.dtype},
+           Operand{b.data, b.dtype}, Operand{mask.data, mask.dtype}, period, out.shape[3] / mask.shape[3]);
 }
 
 void clamp(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float low, float high) {

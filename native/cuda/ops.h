@@ -28,6 +28,8 @@ struct Ops {
     void (*timestep_embedding)(Exec& exec, const sdn_tensor& out, const sdn_tensor& timesteps, const sdn_timestep_params& params);
     // Each tensor has a floating dtype of its own (float64 excepted); sums in double.
     void (*linear_combination)(Exec& exec, const sdn_tensor& out, const sdn_tensor* inputs, const double* coefficients, int32_t count);
+    // As linear_combination; mask may have 1 sample or 1 channel.
+    void (*blend)(Exec& exec, const sdn_tensor& out, const sdn_tensor& a, const sdn_tensor& b, const sdn_tensor& mask);
     void (*clamp)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float low, float high);                     // float32
     void (*dynamic_threshold)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, float ratio, float max_value);  // float32
     // out and guided float32; cond float32, float16 or bfloat16.

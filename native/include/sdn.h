@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-#define SDN_ABI_VERSION 2
+#define SDN_ABI_VERSION 3
 
 /* ---- status ------------------------------------------------------------------------------------------------------------ */
 
@@ -239,7 +239,8 @@ enum {
     SDN_ACTIVATION_SILU = 1,       /* x * sigmoid(x) */
     SDN_ACTIVATION_GELU = 2,       /* x * (1 + erf(x/sqrt 2)) / 2 */
     SDN_ACTIVATION_QUICK_GELU = 3, /* x * sigmoid(1.702 x) */
-    SDN_ACTIVATION_GEGLU = 4       /* value * gelu(gate); linear with a geglu weight only, halves the outputs */
+    SDN_ACTIVATION_GEGLU = 4,      /* value * gelu(gate); linear with a geglu weight only, halves the outputs */
+    SDN_ACTIVATION_RELU = 5        /* max(x, 0) */
 };
 
 typedef struct sdn_conv2d_params {
@@ -299,13 +300,17 @@ typedef struct sdn_timestep_params {
 SDN_API sdn_status sdn_timestep_embedding(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* timesteps,
                                           const sdn_timestep_params* params);
 
-/* out = activation(x); out may be x. */
+/* out = activation(x), any but GEGLU; out may be x. */
 SDN_API sdn_status sdn_activation(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, int32_t activation);
 
 /* out = sum coefficients[i] * inputs[i], summed in float64 and rounded once. 1..8 inputs of out's shape; out may be one of them. On a
  * CUDA device each tensor may have a floating dtype of its own. */
 SDN_API sdn_status sdn_linear_combination(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* inputs, const double* coefficients,
                                           int32_t count);
+
+/* out = (1 - mask) * a + mask * b, in float64 and rounded once. a, b and out [B,H,W,C]; mask [B,H,W,C], with 1 in place of C for all
+ * channels alike and of B for all samples alike. out may be a or b. On a CUDA device each tensor may have a floating dtype of its own. */
+SDN_API sdn_status sdn_blend(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* a, const sdn_tensor* b, const sdn_tensor* mask);
 
 /* out = min(max(x, low), high); out may be x. */
 SDN_API sdn_status sdn_clamp(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x, float low, float high);

@@ -56,6 +56,26 @@ TEST_P(CudaElementwise, LinearCombinationOfMixedDtypes_IsRoundedOnce) {
     }
 }
 
+// In float64 and rounded once, whatever the dtypes: the very bits.
+TEST_P(CudaElementwise, BlendOfMixedDtypes_IsRoundedOnce) {
+    const Shape shape{2, 5, 7, 4};
+    const Array a = rounded(Array::random(shape, 1), SDN_BFLOAT16), b = rounded(Array::random(shape, 2), SDN_FLOAT16);
+    for (const int32_t mask_dtype : kActivations) {
+        const Array mask = rounded(Array::random({1, 5, 7, 1}, 3, 0, 1), mask_dtype);
+        const std::vector<double> x = values(a), y = values(b), m = values(mask);
+        Array sums(shape, SDN_FLOAT64);
+        for (size_t i = 0; i < x.size(); ++i) {
+            const double share = m[i / 4 % 35];
+            sums.as<double>()[i] = (1 - share) * x[i] + share * y[i];
+        }
+        for (const int32_t dtype : kActivations) {
+            const Array out(shape, dtype);
+            ok(sdn_blend(exec_, out(), a(), b(), mask()));
+            EXPECT_TRUE(identical(out, rounded(sums, dtype))) << dtype_name(mask_dtype) << " to " << dtype_name(dtype);
+        }
+    }
+}
+
 TEST_P(CudaElementwise, ImageToUint8OfEveryDtype_RoundsHalfToEven) {
     Array x({1031});
     for (int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i - 515) / 256.0f;

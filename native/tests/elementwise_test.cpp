@@ -1,4 +1,5 @@
-// linear_combination, clamp, image_to_uint8, is_finite.
+// linear_combination, blend, clamp, image_to_uint8, is_finite.
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 
@@ -60,6 +61,65 @@ TEST(LinearCombination, BadArguments_NameThem) {
     expect_error(sdn_linear_combination(exec, out(), inputs, coefficients, 9), SDN_ERROR_INVALID_ARGUMENT, {"count is 9"});
     expect_error(sdn_linear_combination(exec, out(), inputs, infinite, 1), SDN_ERROR_INVALID_ARGUMENT, {"coefficients[0] is inf"});
     expect_error(sdn_linear_combination(exec, out(), nullptr, coefficients, 1), SDN_ERROR_INVALID_ARGUMENT, {"inputs is NULL"});
+}
+
+class Blend : public EachDevice {};
+SDN_FOR_EACH_DEVICE(Blend);
+
+// (1 - mask) * a + mask * b in float64, rounded once; the mask with all, one or no batch and channel dimension.
+TEST_P(Blend, EveryShapeOfMask_EqualsTheTwin) {
+    for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 4}, Shape{3, 17, 31, 1}, Shape{1, 64, 65, 4}, Shape{2, 9, 9, 9}})
+        for (const int64_t samples : {int64_t{1}, shape[0]})
+            for (const int64_t channels : {int64_t{1}, shape[3]})
+                for (const int64_t misalign : {0, 4}) {
+                    const Array a = Array::random(shape, 1, -3, 3, misalign), b = Array::random(shape, 2, -3, 3, misalign);
+                    const Array mask = Array::random({samples, shape[1], shape[2], channels}, 3, -0.1f, 1.1f, misalign);
+                    for (int64_t i = 0; i < mask.size(); i += 3) mask[i] = i % 2 == 0 ? 1.0f : 0.0f;
+                    const Array out = same_for_any_threads([&](sdn_device*, sdn_exec* exec) {
+                        Array result(shape, SDN_FLOAT32, misalign);
+                        ok(sdn_blend(exec, result(), a(), b(), mask()));
+                        return result;
+                    });
+                    const int64_t sample = out.size() / shape[0];
+                    for (int64_t i = 0; i < out.size(); ++i) {
+                        const int64_t element = samples == 1 ? i % sample : i;
+                        const double m = static_cast<double>(mask[channels == 1 ? element / shape[3] : element]);
+                        const double expected = (1 - m) * static_cast<double>(a[i]) + m * static_cast<double>(b[i]);
+                        ASSERT_EQ(out[i], static_cast<float>(expected))
+                            << text_of(shape) << " mask " << text_of(mask.shape()) << " at " << i;
+                        if (m == 0 || m == 1) {
+                            ASSERT_EQ(out[i], m == 0 ? a[i] : b[i]);  // as it was
+                        }
+                    }
+                }
+}
+
+TEST_P(Blend, OutputIsAnInput_GivesTheSame) {
+    const Device device(GetParam());
+    const Exec exec(device);
+    const Array a = Array::random({2, 5, 7, 4}, 1), b = Array::random({2, 5, 7, 4}, 2), out({2, 5, 7, 4}), other({2, 5, 7, 4});
+    const Array mask = Array::random({2, 5, 7, 1}, 3, 0, 1);
+    ok(sdn_blend(exec, out(), a(), b(), mask()));
+    std::copy_n(b.floats(), b.size(), other.floats());
+    ok(sdn_blend(exec, other(), a(), other(), mask()));
+    ok(sdn_blend(exec, a(), a(), b(), mask()));
+    ok(sdn_exec_synchronize(exec));
+    EXPECT_TRUE(identical(out, a));
+    EXPECT_TRUE(identical(out, other));
+}
+
+TEST(BlendErrors, BadArguments_NameThem) {
+    const Device device("cpu");
+    const Exec exec(device);
+    const Array a({2, 3, 5, 4}), b({2, 3, 5, 4}), out({2, 3, 5, 4}), mask({2, 3, 5, 1}), half({2, 3, 5, 4}, SDN_FLOAT16);
+    const Array flat({2, 3, 20}), wrong({2, 3, 5, 2}), three({3, 3, 5, 1}), turned({2, 5, 3, 1});
+    expect_error(sdn_blend(exec, flat(), flat(), flat(), mask()), SDN_ERROR_SHAPE, {"sdn_blend", "out is [2,3,20]", "rank 4"});
+    expect_error(sdn_blend(exec, out(), a(), wrong(), mask()), SDN_ERROR_SHAPE, {"out is [2,3,5,4]", "b is [2,3,5,2]"});
+    for (const Array* bad : {&wrong, &three, &turned, &flat})
+        expect_error(sdn_blend(exec, out(), a(), b(), (*bad)()), SDN_ERROR_SHAPE, {"mask is", "1 sample or 1 channel"});
+    expect_error(sdn_blend(exec, out(), a(), half(), mask()), SDN_ERROR_SHAPE, {"b is float16, must be float32"});
+    expect_error(sdn_blend(exec, out(), a(), b(), out()), SDN_ERROR_INVALID_ARGUMENT, {"mask", "overlap"});
+    expect_error(sdn_blend(exec, out(), a(), nullptr, mask()), SDN_ERROR_INVALID_ARGUMENT, {"b is NULL"});
 }
 
 TEST(Clamp, Values_StayWithinBoundsAndNanStays) {

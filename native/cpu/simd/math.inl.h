@@ -40,6 +40,9 @@ SDN_INLINE vec silu(vec x) {
 SDN_INLINE vec quick_gelu(vec x) {
     return x / (broadcast(1.0f) + exp(x * broadcast(-1.702f)));
 }
+SDN_INLINE vec relu(vec x) {
+    return maximum(zero(), x);  // in this order NaN stays NaN
+}
 
 // The normal distribution function at -a, a >= 0: erfc(a / sqrt 2) / 2. exp(-a^2/2) times a polynomial in 1 / (1 + a/4) that is
 // minimax for a <= 14, relative error 1.4e-8; the rounding of a^2 is made good to first order.

@@ -84,6 +84,7 @@ public class OpsTests(string deviceName)
     [TestCase(Activation.Silu)]
     [TestCase(Activation.Gelu)]
     [TestCase(Activation.QuickGelu)]
+    [TestCase(Activation.Relu)]
     public void Activate_FarFromZero_IsZeroOrTheIdentity(Activation activation) => Assert.That(
         exec.Values(exec.Activate(exec.Floats([3], -200, 0, 200), activation)), Is.EqualTo(new[] { 0f, 0, 200 }).Within(1e-30f));
 
@@ -166,6 +167,19 @@ public class OpsTests(string deviceName)
         exec.LinearCombination(x, [x, y], [3, -0.5]);
         Assert.That(exec.Values(x), Is.EqualTo(new[] { -2f, -4 }));
         Assert.That(() => exec.LinearCombination(x, [x, y], [1]), Throws.ArgumentException.With.Message.Contains("2 inputs but 1"));
+    }
+
+    [Test]
+    public void Blend_MaskOfOneSampleAndChannel_MixesBoth()
+    {
+        // Two samples of two pixels of two channels; the mask 0.25 and 1 holds for both samples and channels.
+        Tensor a = exec.Floats([2, 1, 2, 2], 4, 8, 1, 1, -4, 0, 1, 1), b = exec.Floats([2, 1, 2, 2], 8, 0, 5, 6, 4, 4, 7, 8);
+        Tensor mask = exec.Floats([1, 1, 2, 1], 0.25f, 1), output = exec.Alloc(DType.Float32, 2, 1, 2, 2);
+        exec.Blend(output, a, b, mask);
+        exec.Blend(a, a, b, mask);
+        Assert.That(exec.Values(output), Is.EqualTo(new[] { 5f, 6, 5, 6, -2, 1, 7, 8 }));
+        Assert.That(exec.Values(a), Is.EqualTo(exec.Values(output)));
+        Assert.That(() => exec.Blend(output, a, b, exec.Floats([1, 2, 1, 1], 0, 1)), Throws.ArgumentException.With.Message.Contains("mask is [1,2,1,1]"));
     }
 
     [Test]
