@@ -46,6 +46,17 @@ public sealed class FloatTensor
         return new FloatTensor(scaled, [.. Shape]);
     }
 
+    /// <summary>A function of every value, as a new tensor.</summary>
+    internal FloatTensor Map(Func<float, float> function) => new(Array.ConvertAll(Values, value => function(value)), [.. Shape]);
+
+    /// <summary>The whole first dimension so many times one after another, as torch's repeat.</summary>
+    internal FloatTensor Repeat(int times)
+    {
+        var parts = new FloatTensor[times];
+        Array.Fill(parts, this);
+        return times == 1 ? this : Concat(parts);
+    }
+
     /// <summary>Tensors of equal shape joined along the first dimension.</summary>
     public static FloatTensor Concat(params ReadOnlySpan<FloatTensor> parts)
     {

@@ -51,10 +51,10 @@ public sealed record GenerationRequest
     /// <summary>0..1: pulls the guided output's standard deviation back to the unguided one's. diffusers: guidance_rescale (arXiv 2305.08891).</summary>
     public double GuidanceRescale { get; init; }
 
-    /// <summary>Pixels, a multiple of 8; null: the size the model was trained at. diffusers: width.</summary>
+    /// <summary>Pixels, a multiple of 8; null: that of the <see cref="Image"/>, rounded down, else the size the model was trained at. diffusers: width.</summary>
     public int? Width { get; init; }
 
-    /// <summary>Pixels, a multiple of 8; null: the size the model was trained at. diffusers: height.</summary>
+    /// <summary>Pixels, a multiple of 8; null: that of the <see cref="Image"/>, rounded down, else the size the model was trained at. diffusers: height.</summary>
     public int? Height { get; init; }
 
     /// <summary>Seed of the one generator that draws the whole batch, as in diffusers; of PyTorch's CPU generator only the low 32 bits count. Null: a random one, told in the result.</summary>
@@ -81,7 +81,7 @@ public sealed record GenerationRequest
     /// <summary>Last layers of the text encoder to leave out, for the positive prompt only. diffusers: clip_skip (one less than the web UIs' "Clip skip").</summary>
     public int ClipSkip { get; init; }
 
-    /// <summary>Initial noise <c>[B,4,H/8,W/8]</c> of unit variance instead of drawn noise. diffusers: latents.</summary>
+    /// <summary>Initial noise <c>[B,4,H/8,W/8]</c> of unit variance instead of drawn noise; with an <see cref="Image"/>, the noise that is added to it. diffusers: latents.</summary>
     public FloatTensor? Latents { get; init; }
 
     /// <summary>Stop before the decoder: the result has latents and no images. diffusers: output_type="latent".</summary>
@@ -111,6 +111,58 @@ public sealed record GenerationRequest
     /// <summary>SDXL: <see cref="TargetSize"/> for the negative half; takes effect together with <see cref="NegativeOriginalSize"/>. diffusers: negative_target_size.</summary>
     public (int Height, int Width)? NegativeTargetSize { get; init; }
 
+    /// <summary>
+    /// What the picture is made from. With a model of 4 input channels: image to image, or inpainting with a <see cref="Mask"/>; models for inpainting
+    /// (9 channels), instructions (8) and depth (5) need one. diffusers: image.
+    /// </summary>
+    public SourceImage? Image { get; init; }
+
+    /// <summary>
+    /// 0..1: how much of the schedule is run from the <see cref="Image"/> on, floor(steps * strength) steps, and so how much of it is changed. Null: 0.8,
+    /// with SDXL 0.3; with a <see cref="Mask"/> 1, with SDXL 0.9999. At 1 inpainting begins with noise alone. diffusers: strength.
+    /// </summary>
+    public double? Strength { get; init; }
+
+    /// <summary>What of the <see cref="Image"/> is painted anew. diffusers: mask_image.</summary>
+    public MaskImage? Mask { get; init; }
+
+    /// <summary>For a depth model. diffusers: depth_map.</summary>
+    public DepthMap? Depth { get; init; }
+
+    /// <summary>For an instruction model: how closely to follow the <see cref="Image"/>, at least 1 for guidance; null: 1.5. diffusers: image_guidance_scale.</summary>
+    public double? ImageGuidanceScale { get; init; }
+
+    /// <summary>
+    /// SDXL: where in 0..1 of the schedule to stop, exclusive, so that a refiner may go on from the latents: at the timestep of that share of the training
+    /// schedule. diffusers: denoising_end.
+    /// </summary>
+    public double? DenoisingEnd { get; init; }
+
+    /// <summary>
+    /// SDXL: where in 0..1 of the schedule to begin, exclusive: no noise is added to the <see cref="Image"/>, which should be latents that another model left
+    /// off at, and <see cref="Strength"/> does not count. diffusers: denoising_start.
+    /// </summary>
+    public double? DenoisingStart { get; init; }
+
+    /// <summary>SDXL refiner: the score that the picture is said to have. diffusers: aesthetic_score.</summary>
+    public double AestheticScore { get; init; } = 6.0;
+
+    /// <summary>SDXL refiner: the score for the negative half. diffusers: negative_aesthetic_score.</summary>
+    public double NegativeAestheticScore { get; init; } = 2.5;
+
+    /// <summary>Initial noise on the way to a second seed's; null: the seed's own.</summary>
+    public Variation? Variation { get; init; }
+
+    /// <summary>A second pass at a larger size; null: none.</summary>
+    public HiresPass? Hires { get; init; }
+
+    /// <summary>
+    /// The share of the steps in which guidance is on, 0..1 each; null: all. Of n model calls those from floor(n * start) to floor(n * end) are guided, both
+    /// included, counted from 0; in the others the UNet sees the prompt alone, which takes half the time. diffusers: SDCFGCutoffCallback, whose
+    /// cutoff_step_ratio is the end (arXiv 2404.07724).
+    /// </summary>
+    public (double Start, double End)? GuidanceInterval { get; init; }
+
     /// <summary>Called after each denoise step, and once before the first, on the generating thread. diffusers: callback_on_step_end.</summary>
     public Action<GenerationStep>? StepEnd { get; init; }
 
@@ -128,6 +180,19 @@ public sealed record GenerationRequest
         Require(Eta is >= 0 and <= 1, $"eta: {Eta} is not between 0 and 1");
         Require(ImagesPerPrompt is >= 1 and <= MaxImages, $"images per prompt: {ImagesPerPrompt} is not between 1 and {MaxImages}");
         Require(ClipSkip >= 0, $"clip skip: {ClipSkip} is negative");
+        Require(Strength is null or (>= 0 and <= 1), $"strength: {Strength} is not between 0 and 1");
+        Require(Strength is null || Image is not null, "strength: it says how much of an image is changed, but there is no image");
+        Require(Mask is null || Image is not null, "mask: it says what of an image is painted, but there is no image");
+        Require(DenoisingStart is null || Image is not null, "denoising start: it needs an image to go on from, usually latents");
+        Require(DenoisingEnd is null or (> 0 and < 1), $"denoising end: {DenoisingEnd} is not above 0 and below 1");
+        Require(DenoisingStart is null or (> 0 and < 1), $"denoising start: {DenoisingStart} is not above 0 and below 1");
+        Require(!(DenoisingStart >= DenoisingEnd), $"denoising start: {DenoisingStart} is not below the denoising end, {DenoisingEnd}");
+        Require(double.IsFinite(AestheticScore) && double.IsFinite(NegativeAestheticScore), $"aesthetic score: {AestheticScore} and {NegativeAestheticScore} are not both finite");
+        Require(ImageGuidanceScale is not double given || double.IsFinite(given), $"image guidance scale: {ImageGuidanceScale} is not a finite number");
+        Require(Variation is null or { Strength: >= 0 and <= 1 }, $"variation strength: {Variation?.Strength} is not between 0 and 1");
+        Require(GuidanceInterval is null or ( >= 0, <= 1) && !(GuidanceInterval?.Start > GuidanceInterval?.End),
+            $"guidance interval: {GuidanceInterval?.Start} to {GuidanceInterval?.End} is not a part of 0 to 1");
+        Require(Hires?.Problem(sizeMultiple) is not string problem, Hires?.Problem(sizeMultiple) ?? "");
         foreach ((string name, int? size) in new[] { ("width", Width), ("height", Height) })
         {
             Require(size is null or <= MaxSide, $"{name}: {size} is more than {MaxSide} pixels");
