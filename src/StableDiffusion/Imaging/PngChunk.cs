@@ -37,13 +37,13 @@ internal readonly record struct PngChunk(string Type, ReadOnlyMemory<byte> Data)
     {
         if (file.Length - at < Overhead)
         {
-            throw PngReader.Bad(name, "it is cut short");
+            throw ImageFile.Bad(name, "it is cut short");
         }
 
         uint length = BinaryPrimitives.ReadUInt32BigEndian(file.Span[at..]);
         if (length > file.Length - at - Overhead)
         {
-            throw PngReader.Bad(name, "it is cut short");
+            throw ImageFile.Bad(name, "it is cut short");
         }
 
         ReadOnlyMemory<byte> type = file.Slice(at + 4, 4);
@@ -52,7 +52,7 @@ internal readonly record struct PngChunk(string Type, ReadOnlyMemory<byte> Data)
         {
             if (!char.IsAsciiLetter((char)letter))
             {
-                throw PngReader.Bad(name, "it is damaged: a chunk's type is not four letters");
+                throw ImageFile.Bad(name, "it is damaged: a chunk's type is not four letters");
             }
         }
 
@@ -60,7 +60,7 @@ internal readonly record struct PngChunk(string Type, ReadOnlyMemory<byte> Data)
         uint stored = BinaryPrimitives.ReadUInt32BigEndian(file.Span[(at + 8 + (int)length)..]);
         return stored == Crc32.Of(type.Span, data.Span)
             ? new PngChunk(typeText, data)
-            : throw PngReader.Bad(name, $"it is damaged: the check value of its chunk '{typeText}' is wrong");
+            : throw ImageFile.Bad(name, $"it is damaged: the check value of its chunk '{typeText}' is wrong");
     }
 
     private static void CheckSignature(string name, ReadOnlySpan<byte> file)
@@ -70,15 +70,6 @@ internal readonly record struct PngChunk(string Type, ReadOnlyMemory<byte> Data)
             return;
         }
 
-        string kind = file switch
-        {
-            [] => "it is empty",
-            [0xFF, 0xD8, 0xFF, ..] => "it is a JPEG file",
-            [(byte)'G', (byte)'I', (byte)'F', (byte)'8', ..] => "it is a GIF file",
-            [(byte)'B', (byte)'M', ..] => "it is a BMP file",
-            [(byte)'R', (byte)'I', (byte)'F', (byte)'F', _, _, _, _, (byte)'W', (byte)'E', (byte)'B', (byte)'P', ..] => "it is a WebP file",
-            _ => "it is not a PNG file",
-        };
-        throw PngReader.Bad(name, $"{kind}; only PNG files of 8-bit RGB or RGBA can be read");
+        throw ImageFile.Bad(name, $"{ImageFile.Describe(file)}, but a PNG file is needed here");
     }
 }

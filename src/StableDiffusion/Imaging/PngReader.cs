@@ -1,70 +1,57 @@
-using System.Buffers.Binary;
 using System.IO.Compression;
-using System.Text;
 
 namespace StableDiffusion.Imaging;
 
 /// <summary>
-/// Reads PNG (W3C Portable Network Graphics specification): 8-bit RGB and RGBA, not interlaced. Everything in the file is checked
-/// before it is used: chunk lengths, check values, size limits, and that the pixels are as many as the header says.
+/// Reads PNG (W3C Portable Network Graphics specification) of every kind: 1 to 16 bits, grey, RGB, palette, with and without alpha,
+/// interlaced or not. Pixels are what PIL's <c>convert("RGB")</c> gives: alpha and tRNS are dropped without blending, and 16-bit samples
+/// keep their upper 8 bits. Grey of 16 bits does too, where Pillow would turn everything above 255 into white. Everything in the file is
+/// checked before it is used: chunk lengths, check values, size limits, and that the pixels are as many as the header says.
 /// </summary>
 internal static class PngReader
 {
-    private const long LargestFile = 1L << 30;
-    private const string Readable = "only PNG files of 8-bit RGB or RGBA that are not interlaced can be read";
-
-    /// <summary>Reads a file whole.</summary>
-    /// <exception cref="InvalidImageException">It cannot be opened or is too large.</exception>
-    public static byte[] ReadFile(string path)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        try
-        {
-            FileInfo file = new(path);
-            if (Directory.Exists(path) || !file.Exists)
-            {
-                throw Bad(path, Directory.Exists(path) ? "it is a folder" : "there is no such file");
-            }
-
-            return file.Length <= LargestFile ? File.ReadAllBytes(path) : throw Bad(path, $"it has {file.Length} bytes, too many for a picture");
-        }
-        catch (Exception failure) when (failure is UnauthorizedAccessException or ArgumentException or NotSupportedException or (IOException and not InvalidImageException))
-        {
-            throw new InvalidImageException($"'{path}' cannot be read: it cannot be opened.", failure);
-        }
-    }
-
     /// <summary>Reads the pixels.</summary>
     /// <param name="name">The file, for messages.</param>
     /// <param name="file">Its content.</param>
+    /// <exception cref="InvalidImageException">It is damaged or too large.</exception>
     public static RgbImage ReadImage(string name, ReadOnlyMemory<byte> file)
     {
-        Header? header = null;
+        PngHeader? header = null;
+        ReadOnlyMemory<byte> palette = default;
+        int orientation = ExifOrientation.Upright;
         MemoryStream compressed = new();
         bool pixelsEnded = false;
         foreach (PngChunk chunk in PngChunk.Enumerate(name, file))
         {
             if (header is null && chunk.Type != "IHDR")
             {
-                throw Bad(name, $"its first chunk is '{chunk.Type}' instead of IHDR");
+                throw ImageFile.Bad(name, $"its first chunk is '{chunk.Type}' instead of IHDR");
             }
 
             switch (chunk.Type)
             {
                 case "IHDR" when header is null:
-                    header = ParseHeader(name, chunk.Data.Span);
+                    header = PngHeader.Parse(name, chunk.Data.Span);
                     break;
                 case "IDAT" when !pixelsEnded:
                     compressed.Write(chunk.Data.Span);
                     continue;
-                case "IDAT" or "IHDR":
-                    throw Bad(name, $"it has a second '{chunk.Type}' part");
-                case "PLTE" or "IEND":
+                case "PLTE" when palette.IsEmpty:
+                    palette = chunk.Data.Length is > 0 and <= 256 * 3 && chunk.Data.Length % 3 == 0
+                        ? chunk.Data
+                        : throw ImageFile.Bad(name, $"it is damaged: its palette has {chunk.Data.Length} bytes instead of 3 for each of 1 to 256 colours");
+                    break;
+                case "IDAT" or "IHDR" or "PLTE":
+                    throw ImageFile.Bad(name, $"it has a second '{chunk.Type}' part");
+                case "eXIf":
+                    orientation = ExifOrientation.Read(chunk.Data.Span);
+                    break;
+                case "IEND":
                     break;
                 default:
                     if (chunk.IsCritical)
                     {
-                        throw Bad(name, $"it has a chunk '{chunk.Type}' that is not known; {Readable}");
+                        throw ImageFile.Bad(name, $"it has a chunk '{chunk.Type}' that is not known");
                     }
 
                     break;
@@ -73,93 +60,83 @@ internal static class PngReader
             pixelsEnded |= compressed.Length > 0;
         }
 
-        return Decompress(name, header ?? throw Bad(name, "it has no IHDR chunk"), compressed);
+        if (header is { Colour: 3 } && palette.IsEmpty)
+        {
+            throw ImageFile.Bad(name, "it is damaged: its pixels are colours of a palette, but it has none");
+        }
+
+        compressed.Position = 0;
+        byte[] pixels = Decompress(name, header ?? throw ImageFile.Bad(name, "it has no IHDR chunk"), palette.Span, compressed);
+        return ExifOrientation.Apply(new RgbImage(header.Width, header.Height, pixels), orientation);
     }
 
-    internal static InvalidImageException Bad(string name, string why) => new($"'{name}' cannot be read: {why}.");
-
-    private static Header ParseHeader(string name, ReadOnlySpan<byte> data)
-    {
-        if (data.Length != 13)
-        {
-            throw Bad(name, "its IHDR chunk has the wrong length");
-        }
-
-        uint width = BinaryPrimitives.ReadUInt32BigEndian(data);
-        uint height = BinaryPrimitives.ReadUInt32BigEndian(data[4..]);
-        (byte depth, byte colour, byte compression, byte filter, byte interlace) = (data[8], data[9], data[10], data[11], data[12]);
-        if (depth != 8 || colour is not (2 or 6) || interlace != 0)
-        {
-            string kind = colour switch { 0 => "greyscale", 2 => "RGB", 3 => "palette", 4 => "greyscale with transparency", 6 => "RGBA", _ => "unknown" };
-            throw Bad(name, $"it is a PNG of kind {depth}-bit {kind}{(interlace == 0 ? "" : ", interlaced")}, but {Readable}");
-        }
-
-        if (compression != 0 || filter != 0)
-        {
-            throw Bad(name, "its IHDR chunk names an unknown compression or filter method");
-        }
-
-        return RgbImage.IsAcceptedSize(width, height)
-            ? new Header((int)width, (int)height, colour == 2 ? 3 : 4)
-            : throw Bad(name, $"its size {width}x{height} is out of range: sides are 1 to {RgbImage.MaxSide} and at most {RgbImage.MaxPixels} pixels in all");
-    }
-
-    private static RgbImage Decompress(string name, Header header, MemoryStream compressed)
+    private static byte[] Decompress(string name, PngHeader header, ReadOnlySpan<byte> palette, MemoryStream compressed)
     {
         // Deflate makes at most 1032 bytes of one, so a small file cannot make us take much memory.
         const long MostBytesPerByte = 1032;
-        int stride = header.Width * header.PixelBytes;
-        if ((stride + 1L) * header.Height > compressed.Length * MostBytesPerByte)
+        if (header.DataLength > compressed.Length * MostBytesPerByte)
         {
-            throw Bad(name, "it has too little data for its size");
+            throw ImageFile.Bad(name, "it has too little data for its size");
         }
 
         byte[] pixels = new byte[header.Width * header.Height * 3];
-        byte[] row = new byte[stride];
-        byte[] above = new byte[stride];
-        compressed.Position = 0;
+        PngSamples samples = new(name, header, palette);
         try
         {
             using ZLibStream zlib = new(compressed, CompressionMode.Decompress);
-            for (int y = 0; y < header.Height; y++)
+            foreach (PngPass pass in header.Passes)
             {
-                int filter = zlib.ReadByte();
-                zlib.ReadExactly(row);
-                if (filter >= PngFilter.Count)
-                {
-                    throw Bad(name, $"row {y} has the unknown filter {filter}");
-                }
-
-                PngFilter.Undo(filter, row, above, header.PixelBytes);
-                CopyRgb(row, header.PixelBytes, pixels.AsSpan(y * header.Width * 3, header.Width * 3));
-                (row, above) = (above, row);
+                ReadPass(name, header, pass, samples, zlib, pixels);
             }
         }
         catch (EndOfStreamException failure)
         {
-            throw new InvalidImageException($"'{name}' cannot be read: its pixels end too early.", failure);
+            throw ImageFile.Bad(name, "its pixels end too early", failure);
         }
         catch (InvalidDataException failure)
         {
-            throw new InvalidImageException($"'{name}' cannot be read: its pixels are damaged.", failure);
+            throw ImageFile.Bad(name, "its pixels are damaged", failure);
         }
 
-        return new RgbImage(header.Width, header.Height, pixels);
+        return pixels;
     }
 
-    private static void CopyRgb(ReadOnlySpan<byte> row, int pixelBytes, Span<byte> rgb)
+    private static void ReadPass(string name, PngHeader header, PngPass pass, PngSamples samples, Stream data, Span<byte> pixels)
     {
-        if (pixelBytes == 3)
+        int columns = pass.Columns(header.Width);
+        if (columns == 0)
         {
-            row.CopyTo(rgb);
-            return;
+            return; // A narrow picture has passes without pixels, and then without rows.
         }
 
-        for (int x = 0; x < rgb.Length / 3; x++)
+        byte[] row = new byte[header.RowBytes(columns)];
+        byte[] above = new byte[row.Length];
+        byte[] rgb = new byte[columns * 3];
+        for (int y = pass.FirstY; y < header.Height; y += pass.StepY)
         {
-            row.Slice(x * pixelBytes, 3).CopyTo(rgb[(x * 3)..]);
+            int filter = data.ReadByte();
+            data.ReadExactly(row);
+            if (filter >= PngFilter.Count)
+            {
+                throw ImageFile.Bad(name, $"row {y} has the unknown filter {filter}");
+            }
+
+            PngFilter.Undo(filter, row, above, header.FilterDistance);
+            Span<byte> line = pixels.Slice(y * header.Width * 3, header.Width * 3);
+            if (pass.StepX == 1)
+            {
+                samples.ToRgb(row, line);
+            }
+            else
+            {
+                samples.ToRgb(row, rgb);
+                for (int x = 0; x < columns; x++)
+                {
+                    rgb.AsSpan(x * 3, 3).CopyTo(line[((pass.FirstX + (x * pass.StepX)) * 3)..]);
+                }
+            }
+
+            (row, above) = (above, row);
         }
     }
-
-    private sealed record Header(int Width, int Height, int PixelBytes);
 }

@@ -11,7 +11,7 @@ public static class PngText
 
     /// <summary>Keys and texts in the order of the file; a key may occur more than once. Chunks that are no valid text are left out.</summary>
     /// <exception cref="InvalidImageException">It is missing, damaged or no PNG file.</exception>
-    public static IReadOnlyList<KeyValuePair<string, string>> Load(string path) => Read(path, PngReader.ReadFile(path));
+    public static IReadOnlyList<KeyValuePair<string, string>> Load(string path) => Read(path, ImageFile.Read(path));
 
     /// <summary>The same from a file in memory.</summary>
     /// <exception cref="InvalidImageException">It is damaged or no PNG file.</exception>

@@ -48,14 +48,15 @@ public sealed class RgbImage : IDisposable
     public ReadOnlyMemory<byte> Memory => pixels ?? throw new ObjectDisposedException(nameof(RgbImage));
 
     /// <summary>
-    /// Reads a PNG file of 8-bit RGB or RGBA. Transparency is dropped without blending, as PIL's <c>convert("RGB")</c> does.
+    /// Reads a PNG file of any kind, or a JPEG file where libjpeg-turbo is installed; the content tells, not the name. Transparency is
+    /// dropped without blending, as PIL's <c>convert("RGB")</c> does, and the EXIF orientation is applied, as diffusers' <c>load_image</c> does.
     /// </summary>
     /// <exception cref="InvalidImageException">It is missing, damaged, too large or another kind of file.</exception>
-    public static RgbImage Load(string path) => PngReader.ReadImage(path, PngReader.ReadFile(path));
+    public static RgbImage Load(string path) => ImageFile.Decode(path, ImageFile.Read(path));
 
-    /// <summary>Reads a PNG file from memory, as <see cref="Load"/> does from disk.</summary>
+    /// <summary>Reads a PNG or JPEG file from memory, as <see cref="Load"/> does from disk.</summary>
     /// <exception cref="InvalidImageException">It is damaged, too large or another kind of file.</exception>
-    public static RgbImage Decode(ReadOnlyMemory<byte> png) => PngReader.ReadImage("the picture", png);
+    public static RgbImage Decode(ReadOnlyMemory<byte> file) => ImageFile.Decode("the picture", file);
 
     /// <summary>The picture in another size, bit-exact with Pillow's <c>Image.resize</c>. Its shape is not kept; see <see cref="ResizeTo"/>.</summary>
     /// <param name="width">Pixels per row, 1 to <see cref="MaxSide"/>.</param>
