@@ -3,7 +3,7 @@ using StableDiffusion.Weights;
 
 namespace StableDiffusion.Cli.Inspect;
 
-/// <summary>The tensors of a safetensors file or of an index with its shards.</summary>
+/// <summary>The tensors of a file of weights, safetensors or PyTorch's own, or of an index with its shards.</summary>
 internal sealed class WeightsReport : IReport
 {
     // A file with no more tensors than this is listed whole.
@@ -16,12 +16,17 @@ internal sealed class WeightsReport : IReport
     internal WeightsReport(string path)
     {
         _path = path;
-        using IWeightSource source = path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? ShardedWeights.Open(path) : SafetensorsFile.Open(path);
+        using IWeightSource source = WeightFile.Open(path);
         foreach (string name in source.Names!)
         {
             _tensors.Add((name, source.Find(name, [])!));
         }
-        _metadata = (source as SafetensorsFile)?.Metadata ?? new Dictionary<string, string>();
+        _metadata = source switch
+        {
+            SafetensorsFile file => file.Metadata,
+            TorchFile file => file.Metadata,
+            _ => new Dictionary<string, string>(),
+        };
     }
 
     /// <summary>Numbers in all tensors together, integers included.</summary>

@@ -18,4 +18,7 @@ public sealed class InvalidWeightsException : IOException
         : base(message, innerException)
     {
     }
+
+    /// <summary>True if the file asks for something that may do harm.</summary>
+    internal bool IsHarmful { get; init; }
 }

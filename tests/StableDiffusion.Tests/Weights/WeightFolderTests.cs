@@ -22,6 +22,12 @@ public class WeightFolderTests
     [TestCase(null, "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.fp16.safetensors")]
     [TestCase("fp16", "model.safetensors.index.fp16.json", "model.safetensors.index.fp16.json", "model.safetensors")]
     [TestCase("fp16", "diffusion_pytorch_model.safetensors.fp16.index.json", "diffusion_pytorch_model.safetensors.fp16.index.json")]
+    [TestCase(null, "model.fp16.safetensors", "pytorch_model.bin", "model.fp16.safetensors")]
+    [TestCase(null, "diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.bin")]
+    [TestCase(null, "diffusion_pytorch_model.fp16.bin", "diffusion_pytorch_model.fp16.bin")]
+    [TestCase("fp16", "pytorch_model.fp16.bin", "pytorch_model.bin", "pytorch_model.fp16.bin", "model.safetensors")]
+    [TestCase(null, "pytorch_model.bin.index.json", "pytorch_model.bin.index.json")]
+    [TestCase("fp16", "diffusion_pytorch_model.bin.index.fp16.json", "diffusion_pytorch_model.bin.index.fp16.json", "diffusion_pytorch_model.bin")]
     public void Find_SeveralFiles_TakesTheOneOfTheVariant(string? variant, string expected, params string[] files)
     {
         foreach (string file in files)
@@ -32,8 +38,8 @@ public class WeightFolderTests
         Assert.That(WeightFolder.Find(folder.Path, variant), Is.EqualTo(folder[expected]));
     }
 
-    [TestCase(null, "pickled PyTorch files are not supported yet; convert it to safetensors", "diffusion_pytorch_model.bin")]
-    [TestCase(null, "it has no diffusion_pytorch_model.safetensors or model.safetensors.", "config.json")]
+    [TestCase(null, "it has no diffusion_pytorch_model or model with the extension .safetensors or .bin.", "config.json")]
+    [TestCase(null, "only model.onnx", "model.onnx")]
     [TestCase("fp16", "it has no weights of the variant 'fp16', only model.safetensors", "model.safetensors")]
     [TestCase(null, "only model.non_ema.safetensors", "model.non_ema.safetensors")]
     public void Find_NothingUsable_SaysWhatIsThere(string? variant, string message, params string[] files)
