@@ -89,6 +89,7 @@ internal abstract class GenerationView(Terminal terminal) : IProgress<Generation
         string phase = progress.Phase switch
         {
             GenerationPhase.TextEncoding => "reading the prompt",
+            GenerationPhase.Encoding => "reading the image",
             GenerationPhase.Denoising => Units.Text($"step {progress.Step}/{progress.Steps}"),
             _ => "decoding",
         };

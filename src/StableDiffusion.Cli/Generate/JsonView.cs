@@ -33,6 +33,7 @@ internal sealed class JsonView(Terminal terminal) : GenerationView(terminal)
         ["phase"] = progress.Phase switch
         {
             GenerationPhase.TextEncoding => "text_encoding",
+            GenerationPhase.Encoding => "encoding",
             GenerationPhase.Denoising => "denoising",
             _ => "decoding",
         },

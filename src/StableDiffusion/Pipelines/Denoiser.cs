@@ -6,6 +6,9 @@ namespace StableDiffusion.Pipelines;
 /// <summary>The UNet as the steps of one generation call it, with the prompt's keys and values in place.</summary>
 internal interface IDenoiser : IDisposable
 {
+    /// <summary>The sizes it was made for.</summary>
+    GenerationShape Shape { get; }
+
     /// <summary>Where the model input goes, <c>[B,H,W,C]</c>.</summary>
     Tensor Sample { get; }
 
@@ -25,13 +28,16 @@ internal sealed class EagerDenoiser : IDenoiser
     private readonly DeviceTensor _sample, _timesteps;
     private Tensor _prediction;
 
-    /// <summary>Takes the context over.</summary>
+    /// <summary>The context must outlive it.</summary>
     public EagerDenoiser(Exec exec, UNet2DConditionModel unet, UnetContext context, GenerationShape shape)
     {
-        (_exec, _unet, _context) = (exec, unet, context);
-        _sample = new DeviceTensor(exec.Device, unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
+        (_exec, _unet, _context, Shape) = (exec, unet, context, shape);
+        _sample = new DeviceTensor(exec.Device, unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.InputChannels);
         _timesteps = new DeviceTensor(exec.Device, DType.Float32, shape.UnetBatch);
     }
+
+    /// <inheritdoc />
+    public GenerationShape Shape { get; }
 
     /// <inheritdoc />
     public Tensor Sample => _sample.Tensor;
@@ -50,7 +56,7 @@ internal sealed class EagerDenoiser : IDenoiser
     /// <inheritdoc />
     public void Dispose()
     {
-        // What lies in the exec's arena goes with it.
+        _prediction.Dispose();
         _sample.Dispose();
         _timesteps.Dispose();
     }
@@ -63,13 +69,12 @@ internal sealed class GraphDenoiser : IDenoiser
     private readonly UnetGraphPool _pool;
     private readonly UnetGraph _graph;
 
-    /// <summary>Rents the instance and copies the context into it.</summary>
-    public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, MemoryPlan plan)
+    /// <summary>Rents the instance, of which a new one takes so many bytes, and copies the context into it.</summary>
+    public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, GenerationShape shape, long bytes)
     {
-        GenerationShape shape = plan.Shape;
         var key = new UnetGraphKey(parts.Unet, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
-        (_exec, _pool) = (exec, parts.Graphs);
-        _graph = _pool.Rent(key, plan.Step.Bytes, parts.Device, () => new UnetGraph(key, parts.Device, context, shape.Channels, exec.Cancellation), exec.Cancellation);
+        (_exec, _pool, Shape) = (exec, parts.Graphs, shape);
+        _graph = _pool.Rent(key, bytes, parts.Device, () => new UnetGraph(key, parts.Device, context, exec.Cancellation), exec.Cancellation);
         try
         {
             _graph.SetContext(exec, context);
@@ -80,6 +85,9 @@ internal sealed class GraphDenoiser : IDenoiser
             throw;
         }
     }
+
+    /// <inheritdoc />
+    public GenerationShape Shape { get; }
 
     /// <inheritdoc />
     public Tensor Sample => _graph.Sample;

@@ -49,6 +49,37 @@ public sealed class FloatTensor
     /// <summary>A function of every value, as a new tensor.</summary>
     internal FloatTensor Map(Func<float, float> function) => new(Array.ConvertAll(Values, value => function(value)), [.. Shape]);
 
+    /// <summary>own * this + factor * other, summed in float64 and rounded once.</summary>
+    internal FloatTensor Plus(double own, FloatTensor other, double factor)
+    {
+        var sum = new float[Values.Length];
+        for (int i = 0; i < sum.Length; i++)
+        {
+            sum[i] = (float)((own * Values[i]) + (factor * other.Values[i]));
+        }
+        return new FloatTensor(sum, [.. Shape]);
+    }
+
+    /// <summary>Images <c>[B,Ci,H,W]</c> joined along their channels.</summary>
+    internal static FloatTensor JoinChannels(params ReadOnlySpan<FloatTensor> parts)
+    {
+        var entries = new List<FloatTensor>();
+        int channels = 0, batch = parts[0][0];
+        foreach (FloatTensor part in parts)
+        {
+            channels += part[1];
+        }
+        for (int b = 0; b < batch; b++)
+        {
+            foreach (FloatTensor part in parts)
+            {
+                FloatTensor entry = part.Slice(b, 1);
+                entries.Add(new FloatTensor(entry.Values, part[1], part[2], part[3]));
+            }
+        }
+        return new FloatTensor(Concat([.. entries]).Values, batch, channels, parts[0][2], parts[0][3]);
+    }
+
     /// <summary>The whole first dimension so many times one after another, as torch's repeat.</summary>
     internal FloatTensor Repeat(int times)
     {

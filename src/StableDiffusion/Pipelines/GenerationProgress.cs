@@ -5,7 +5,9 @@ public enum GenerationPhase
 {
     /// <summary>Prompts to embeddings.</summary>
     TextEncoding,
-    /// <summary>The denoise loop.</summary>
+    /// <summary>A picture to latents; not in a generation from text alone.</summary>
+    Encoding,
+    /// <summary>The denoise loop; a second time in a hires pass.</summary>
     Denoising,
     /// <summary>Latents to pixels.</summary>
     Decoding,

@@ -38,11 +38,11 @@ public sealed record MaskImage
     internal (int Height, int Width) Size => _picture is null ? (_values![2], _values[3]) : (_picture.Height, _picture.Width);
 
     /// <summary>0 or 1 per pixel, <c>[B,1,height,width]</c>.</summary>
-    internal FloatTensor ToBinary(int height, int width)
+    internal FloatTensor ToBinary(int height, int width, ResizeMode mode)
     {
         FloatTensor values = _picture is null
             ? PictureValues.RequireSize("mask", _values!, height, width)
-            : PictureValues.Luma(PictureValues.Fit("mask", _picture, height, width));
+            : PictureValues.Luma(_picture.ResizeTo(width, height, mode));
         return values.Map(value => value < 0.5f ? 0 : 1);
     }
 }

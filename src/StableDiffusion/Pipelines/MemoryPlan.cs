@@ -3,22 +3,12 @@ using StableDiffusion.Native;
 
 namespace StableDiffusion.Pipelines;
 
-/// <summary>The sizes of one generation.</summary>
-internal sealed record GenerationShape(int Prompts, int Images, bool Guided, double GuidanceScale, int ImageHeight, int ImageWidth, int Height, int Width, int Channels, int Tokens)
-{
-    /// <summary>Entries per UNet call: twice the images with guidance.</summary>
-    public int UnetBatch => Guided ? 2 * Images : Images;
-}
-
 /// <summary>
-/// What a generation will take, found before it starts by running text encoder, UNet and decoder in measure mode: the peak of each phase's
-/// arena, the memory beside it, and the arithmetic of each phase.
+/// What a denoise loop and the phases around it will take, found before they start by running text encoder, UNet and auto-encoder in measure mode: the
+/// peak of each phase's arena, the memory beside it, and the arithmetic of each phase.
 /// </summary>
 internal sealed record MemoryPlan
 {
-    /// <summary>Original size, crop corner and target size: what SDXL is conditioned on.</summary>
-    private const int TimeIdCount = 6;
-
     /// <summary>The sizes.</summary>
     public required GenerationShape Shape { get; init; }
 
@@ -28,11 +18,29 @@ internal sealed record MemoryPlan
     /// <summary>Arena of the text encoders.</summary>
     public required Cost Text { get; init; }
 
+    /// <summary>The share of the calls that is guided, see <see cref="GenerationRequest.GuidanceInterval"/>.</summary>
+    public (double Start, double End)? GuidanceInterval { get; init; }
+
+    /// <summary>How often a picture is encoded.</summary>
+    public int Encodings { get; init; }
+
+    /// <summary>Arena of the VAE's encoder, for one picture at a time.</summary>
+    public Cost Encode { get; init; }
+
+    /// <summary>The same, for one tile; arithmetic of all tiles.</summary>
+    public Cost EncodeTile { get; init; }
+
+    /// <summary>Whether the encoder works tile by tile.</summary>
+    public bool TiledEncode { get; init; }
+
     /// <summary>Arena of the denoise loop; its arithmetic is that of what is computed once, before the first step.</summary>
     public required Cost Denoise { get; init; }
 
     /// <summary>Where ops are queued, all memory of a graph instance (0 elsewhere: the UNet works in the arena of the loop); arithmetic of one step.</summary>
     public required Cost Step { get; init; }
+
+    /// <summary>As <see cref="Step"/>, for a call without guidance of a loop that has both.</summary>
+    public Cost PromptStep { get; init; }
 
     /// <summary>Arena of the decoder, for one image at a time.</summary>
     public required Cost Decode { get; init; }
@@ -47,10 +55,36 @@ internal sealed record MemoryPlan
     public required long PersistentBytes { get; init; }
 
     /// <summary>All memory but the weights, which are loaded already.</summary>
-    public long TotalBytes => PersistentBytes + Math.Max(Text.Bytes, Math.Max(Denoise.Bytes + Step.Bytes, (Tiled ? Tile : Decode).Bytes));
+    public long TotalBytes => PersistentBytes + Math.Max(Math.Max(Text.Bytes, EncodeBytes), Math.Max(Denoise.Bytes + Math.Max(Step.Bytes, PromptStep.Bytes), DecodeBytes));
 
     /// <summary>Arithmetic of all phases.</summary>
-    public double TotalFlops => Text.Flops + Denoise.Flops + ((double)Calls * Step.Flops) + ((double)Shape.Images * (Tiled ? Tile : Decode).Flops);
+    public double TotalFlops => Text.Flops + EncodeFlops + LoopFlops + DecodeFlops;
+
+    /// <summary>Arithmetic of encoding pictures.</summary>
+    public double EncodeFlops => (double)Encodings * (TiledEncode ? EncodeTile : Encode).Flops;
+
+    /// <summary>Arithmetic of the loop, with what is computed before its first step.</summary>
+    public double LoopFlops => Denoise.Flops + Enumerable.Range(0, Calls).Sum(CostOf);
+
+    /// <summary>Arithmetic of decoding.</summary>
+    public double DecodeFlops => (double)Shape.Images * (Tiled ? Tile : Decode).Flops;
+
+    /// <summary>Arena of the encoder as it will work.</summary>
+    public long EncodeBytes => (TiledEncode ? EncodeTile : Encode).Bytes;
+
+    private long DecodeBytes => (Tiled ? Tile : Decode).Bytes;
+
+    /// <summary>Whether a call, counted from 0, is guided.</summary>
+    public bool IsGuided(int index) => Shape.Guided && Guidance.IsOn(GuidanceInterval, index, Calls);
+
+    /// <summary>Whether some calls of a guided loop are not guided.</summary>
+    public bool SwitchesGuidance => Shape.Guided && Enumerable.Range(0, Calls).Any(index => !IsGuided(index));
+
+    /// <summary>Arithmetic of a call.</summary>
+    public double CostOf(int index) => (SwitchesGuidance && !IsGuided(index) ? PromptStep : Step).Flops;
+
+    /// <summary>Memory of a new graph instance of that shape, the loop's or that of its calls without guidance.</summary>
+    public long StepBytes(GenerationShape shape) => (shape == Shape ? Step : PromptStep).Bytes;
 
     /// <summary>Peak of an arena, and arithmetic.</summary>
     internal readonly record struct Cost(long Bytes, double Flops);
@@ -61,10 +95,14 @@ internal sealed record MemoryPlan
     /// <param name="calls">UNet calls.</param>
     /// <param name="encodes">Whether prompts are encoded in this generation.</param>
     /// <param name="decodes">Whether latents are decoded.</param>
-    public static MemoryPlan Measure(PipelineComponents parts, GenerationShape shape, int calls, bool encodes, bool decodes)
+    /// <param name="encodings">How often a picture is encoded.</param>
+    /// <param name="interval">The share of the calls that is guided.</param>
+    public static MemoryPlan Measure(PipelineComponents parts, GenerationShape shape, int calls, bool encodes, bool decodes,
+        int encodings = 0, (double Start, double End)? interval = null)
     {
         Device device = parts.Device;
-        (Cost denoise, Cost step) = device.WorksBehindCalls ? MeasureGraph(parts, shape) : MeasureLoop(parts, shape);
+        bool switches = shape.Guided && Enumerable.Range(0, calls).Any(index => !Guidance.IsOn(interval, index, calls));
+        (Cost denoise, Cost step, Cost promptStep) = device.WorksBehindCalls ? MeasureGraph(parts, shape, switches) : MeasureLoop(parts, shape, switches);
         Cost decode = decodes ? MeasureDecode(parts, shape.Height, shape.Width) : default;
         Cost tile = decode;
         if (decodes && TiledDecoder.Divides(parts.Vae, shape.Height, shape.Width))
@@ -73,7 +111,13 @@ internal sealed record MemoryPlan
             tile = MeasureDecode(parts, Math.Min(side, shape.Height), Math.Min(side, shape.Width));
             tile = tile with { Flops = tile.Flops * TiledDecoder.CountTiles(parts.Vae, shape.Height, shape.Width) };
         }
-        long latent = 4L * shape.Images * shape.Height * shape.Width * shape.Channels;
+        Cost encode = encodings > 0 ? MeasureEncode(parts, shape.ImageHeight, shape.ImageWidth) : default, encodeTile = encode;
+        if (encodings > 0 && TiledEncoder.Divides(shape.ImageHeight, shape.ImageWidth))
+        {
+            Cost[] tiles = [.. TiledEncoder.Tiles(shape.ImageHeight, shape.ImageWidth).Select(side => MeasureEncode(parts, side.Height, side.Width))];
+            encodeTile = new Cost(tiles.Max(one => one.Bytes), tiles.Sum(one => one.Flops));
+        }
+        long cells = 4L * shape.Height * shape.Width, latent = cells * shape.Images * shape.Channels;
         return new MemoryPlan
         {
             Shape = shape,
@@ -83,12 +127,20 @@ internal sealed record MemoryPlan
             Step = step,
             Decode = decode,
             Tile = tile,
-            // Latents, model output, noise, up to six scheduler slots, the model input and the schedule.
-            PersistentBytes = (9 * latent) + (4L * shape.UnetBatch * ((shape.Height * shape.Width * shape.Channels) + calls)),
+            GuidanceInterval = interval,
+            PromptStep = promptStep,
+            Encodings = encodings,
+            Encode = encode,
+            EncodeTile = encodeTile,
+            // Latents, model output, noise, up to six scheduler slots, the model input and the schedule; channels beside the latents with the scaled
+            // latents; the picture of which a part stays, its noise, both together and the mask.
+            PersistentBytes = (9 * latent) + (shape.UnetBatch * ((cells * shape.InputChannels) + (4L * calls)))
+                + (shape.ExtraChannels > 0 ? (cells * shape.UnetBatch * shape.ExtraChannels) + latent : 0)
+                + (shape.KeepsPart ? (3 * latent) + (cells * shape.Images) : 0),
         };
     }
 
-    /// <summary>The plan, with the decoder in tiles where it is asked for or only so fits.</summary>
+    /// <summary>The plan, with encoder and decoder in tiles where it is asked for or they only so fit.</summary>
     /// <exception cref="OutOfDeviceMemoryException">It does not fit either way; names needed and free bytes.</exception>
     public MemoryPlan Fit(PipelineComponents parts, bool tiles)
     {
@@ -100,60 +152,78 @@ internal sealed record MemoryPlan
             free = Math.Max(0, limit - parts.WeightBytes);
             what += $", beside {parts.WeightBytes / 1048576.0:N0} MB of weights under the memory limit of {limit / 1048576.0:N0} MB,";
         }
-        MemoryPlan plan = this with { Tiled = Tile != Decode && (tiles || TotalBytes > free) };
+        MemoryPlan plan = this with
+        {
+            Tiled = Tile != Decode && (tiles || PersistentBytes + Decode.Bytes > free),
+            TiledEncode = EncodeTile != Encode && (tiles || PersistentBytes + Encode.Bytes > free),
+        };
         return plan.TotalBytes <= free
             ? plan
             : throw new OutOfDeviceMemoryException(what, plan.TotalBytes, free, "Draw fewer images at once or a smaller size, or free memory.");
     }
 
     /// <summary>The loop with the UNet in its arena, op by op.</summary>
-    private static (Cost Denoise, Cost Step) MeasureLoop(PipelineComponents parts, GenerationShape shape)
+    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureLoop(PipelineComponents parts, GenerationShape shape, bool switches)
     {
-        double prepare = 0;
+        double prepare = 0, guided = 0;
         Cost all = Run(parts.Device, exec =>
         {
-            using UnetContext context = PrepareContext(exec, parts, shape);
+            using UnetContext context = Conditioning.Empty(parts, shape).Prepare(exec, parts.Unet);
             prepare = exec.Stats.Flops;
-            // The UNet's input and the latents lie outside the arena; here only their shape counts.
-            using Tensor sample = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
-            using Tensor timesteps = exec.Alloc(DType.Float32, shape.UnetBatch);
-            using Tensor prediction = parts.Unet.Forward(exec, sample, timesteps, context);
-            Generation.MeasureStep(exec, shape, prediction);
+            MeasureCall(exec, parts, shape, context);
+            guided = exec.Stats.Flops - prepare;
+            if (switches)
+            {
+                MeasureCall(exec, parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images));
+            }
         });
-        return (new Cost(all.Bytes, prepare), new Cost(0, all.Flops - prepare));
+        return (new Cost(all.Bytes, prepare), new Cost(0, guided), new Cost(0, all.Flops - prepare - guided));
+    }
+
+    private static void MeasureCall(Exec exec, PipelineComponents parts, GenerationShape shape, UnetContext context)
+    {
+        // The UNet's input and the latents lie outside the arena; here only their shape counts.
+        using Tensor sample = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.InputChannels);
+        using Tensor timesteps = exec.Alloc(DType.Float32, shape.UnetBatch);
+        using Tensor prediction = parts.Unet.Forward(exec, sample, timesteps, context);
+        DenoiseLoop.MeasureStep(exec, shape, prediction);
     }
 
     /// <summary>The loop beside a graph instance, which has its own memory.</summary>
-    private static (Cost Denoise, Cost Step) MeasureGraph(PipelineComponents parts, GenerationShape shape)
+    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureGraph(PipelineComponents parts, GenerationShape shape, bool switches)
     {
-        Cost step = default;
+        Cost step = default, promptStep = default;
         Cost loop = Run(parts.Device, exec =>
         {
-            using (UnetContext context = PrepareContext(exec, parts, shape))
+            UnetContext context = Conditioning.Empty(parts, shape).Prepare(exec, parts.Unet);
+            step = UnetGraph.Measure(parts, shape, context);
+            if (switches)
             {
-                step = UnetGraph.Measure(parts, shape, context);
+                promptStep = UnetGraph.Measure(parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images));
+            }
+            else
+            {
+                context.Dispose();
             }
             using Tensor prediction = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
-            Generation.MeasureStep(exec, shape, prediction);
+            DenoiseLoop.MeasureStep(exec, shape, prediction);
         });
-        return (loop, step);
+        return (loop, step, promptStep);
     }
+
+    private static Cost MeasureEncode(PipelineComponents parts, int height, int width) => Run(parts.Device, exec =>
+    {
+        using Tensor pixels = exec.Alloc(DType.Float32, 1, height, width, parts.Vae.Config.InChannels);
+        using Tensor moments = parts.Vae.EncodeMoments(exec, pixels);
+        exec.IsFinite(moments);
+        exec.Converted(moments, DType.Float32).Dispose();
+    });
 
     private static Cost MeasureDecode(PipelineComponents parts, int height, int width) => Run(parts.Device, exec =>
     {
         using Tensor z = exec.Alloc(DType.Float32, 1, height, width, parts.Vae.Config.LatentChannels);
-        Generation.DecodePixels(exec, parts.Vae, z, decoded => exec.IsFinite(decoded)).Dispose();
+        LatentDecoder.DecodePixels(exec, parts.Vae, z, decoded => exec.IsFinite(decoded)).Dispose();
     });
-
-    private static UnetContext PrepareContext(Exec exec, PipelineComponents parts, GenerationShape shape)
-    {
-        UnetConfig config = parts.Unet.Config;
-        FloatTensor? timeIds = parts.IsXl ? new FloatTensor(shape.UnetBatch, TimeIdCount) : null;
-        FloatTensor? pooled = parts.IsXl
-            ? new FloatTensor(shape.UnetBatch, config.ProjectionClassEmbeddingsInputDim - (TimeIdCount * config.AdditionTimeEmbedDim))
-            : null;
-        return Generation.PrepareContext(exec, parts.Unet, new FloatTensor(shape.UnetBatch, shape.Tokens, config.CrossAttentionDim[0]), pooled, timeIds);
-    }
 
     private static Cost Run(Device device, Action<Exec> work)
     {

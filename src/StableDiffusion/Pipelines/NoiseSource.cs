@@ -9,12 +9,15 @@ internal sealed class NoiseSource(IReadOnlyList<ulong> seeds, TorchCudaGpu? gpu 
 {
     private readonly IGenerator[] _generators = [.. seeds.Select<ulong, IGenerator>(seed => gpu is null ? new TorchCpuGenerator(seed) : new TorchCudaGenerator(seed, gpu))];
 
-    /// <summary>One standard normal draw of that shape <c>[B,C,H,W]</c>. With a generator per image, each draws its own entry.</summary>
+    /// <summary>Whether each image has a generator of its own.</summary>
+    public bool IsPerImage => _generators.Length > 1;
+
+    /// <summary>One standard normal draw of that shape <c>[B,C,H,W]</c>. With a generator per image, the first B draw an entry each.</summary>
     public FloatTensor Draw(params ReadOnlySpan<int> shape)
     {
         var noise = new FloatTensor(shape);
-        int size = noise.Values.Length / _generators.Length;
-        for (int i = 0; i < _generators.Length; i++)
+        int drawing = IsPerImage ? shape[0] : 1, size = noise.Values.Length / drawing;
+        for (int i = 0; i < drawing; i++)
         {
             _generators[i].Normal(noise.Values.AsSpan(i * size, size));
         }

@@ -21,23 +21,8 @@ internal static class PictureValues
         return FloatTensor.FromChannelsLast(bytes, pictures.Count, 3, height, width);
     }
 
-    /// <summary>The luma of a picture as <c>[1,1,H,W]</c>, as PIL's convert("L"): ITU-R 601-2 in 16-bit fixed point.</summary>
-    public static FloatTensor Luma(RgbImage picture)
-    {
-        ReadOnlySpan<byte> pixels = picture.Pixels;
-        var values = new float[picture.Height * picture.Width];
-        for (int i = 0; i < values.Length; i++)
-        {
-            int luma = ((pixels[3 * i] * 19595) + (pixels[(3 * i) + 1] * 38470) + (pixels[(3 * i) + 2] * 7471) + 0x8000) >> 16;
-            values[i] = luma / 255f;
-        }
-        return new FloatTensor(values, 1, 1, picture.Height, picture.Width);
-    }
-
-    /// <summary>The picture in the size of the generation.</summary>
-    public static RgbImage Fit(string what, RgbImage picture, int height, int width) => (picture.Height, picture.Width) == (height, width)
-        ? picture
-        : throw new ArgumentException($"{what}: it is {picture.Width}x{picture.Height}; this generation takes one of {width}x{height}");
+    /// <summary>The luma of a picture as <c>[1,1,H,W]</c>.</summary>
+    public static FloatTensor Luma(RgbImage picture) => new(Array.ConvertAll(picture.ToLuma(), value => value / 255f), 1, 1, picture.Height, picture.Width);
 
     /// <summary>Refuses values of another size than the generation's: only pictures are resized.</summary>
     public static FloatTensor RequireSize(string what, FloatTensor values, int height, int width) => (values[2], values[3]) == (height, width)

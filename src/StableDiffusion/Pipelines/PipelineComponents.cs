@@ -68,6 +68,18 @@ public sealed record PipelineComponents
     /// <summary>Whether the UNet is conditioned on pooled text and sizes, as SDXL's.</summary>
     public bool IsXl => Unet.Config.AddTextTime;
 
+    /// <summary>An SDXL model for instructions that takes the picture's latents times scaling_factor. diffusers: is_cosxl_edit.</summary>
+    public bool IsCosXlEdit { get; init; }
+
+    /// <summary>SDXL: channels of the pooled text.</summary>
+    internal int PooledWidth => TextEncoders[^1].Config.ProjectionDim;
+
+    /// <summary>SDXL: numbers of the micro-conditioning: 6, or 5 of a refiner.</summary>
+    internal int TimeIdCount => IsXl ? (Unet.Config.ProjectionClassEmbeddingsInputDim - PooledWidth) / Unet.Config.AdditionTimeEmbedDim : 0;
+
+    /// <summary>SDXL's refiner: a score stands where others have the target size. diffusers: requires_aesthetics_score.</summary>
+    internal bool TakesAestheticScore => TimeIdCount == 5;
+
     /// <summary>Device memory of all weights.</summary>
     public long WeightBytes => Unet.WeightBytes + Vae.WeightBytes + TextEncoders.Sum(encoder => encoder.WeightBytes);
 

@@ -42,6 +42,9 @@ public sealed record SourceImage
     /// <summary>A single picture.</summary>
     public static implicit operator SourceImage(RgbImage picture) => FromPictures(picture);
 
+    /// <summary>How a picture of another shape gets the generation's size; a mask follows it. diffusers: resize_mode.</summary>
+    public ResizeMode ResizeMode { get; init; } = ResizeMode.Stretch;
+
     /// <summary>How many there are.</summary>
     internal int Count => _pictures?.Count ?? (_pixels ?? Latents)![0];
 
@@ -58,7 +61,7 @@ public sealed record SourceImage
     internal FloatTensor ToPixels(int height, int width)
     {
         FloatTensor unit = _pictures is not null
-            ? PictureValues.Rgb([.. _pictures.Select(picture => PictureValues.Fit("image", picture, height, width))])
+            ? PictureValues.Rgb([.. _pictures.Select(picture => picture.ResizeTo(width, height, ResizeMode))])
             : PictureValues.RequireSize("image", _pixels!, height, width);
         return unit.Map(value => (2 * value) - 1);
     }

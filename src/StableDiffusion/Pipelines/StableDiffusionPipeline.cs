@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Security.Cryptography;
 using StableDiffusion.Imaging;
 using StableDiffusion.Native;
@@ -7,7 +6,7 @@ using StableDiffusion.Schedulers;
 namespace StableDiffusion.Pipelines;
 
 /// <summary>
-/// Text to image with Stable Diffusion 1.x, 2.x and SDXL. Thread-safe: any number of generations may run at once, each with its own memory.
+/// Text to image, image to image, inpainting, instructions and depth with Stable Diffusion 1.x, 2.x and SDXL. Thread-safe: any number of generations may run at once, each with its own memory.
 /// <code>
 /// using var pipe = StableDiffusionPipeline.Load("models/shapes", Device.Auto);
 /// using var image = pipe.Generate(new("a red circle on a blue background") { Steps = 25, Seed = 1024 });
@@ -24,7 +23,9 @@ public sealed class StableDiffusionPipeline : IDisposable
 
     private StableDiffusionPipeline(PipelineComponents components, bool ownsParts)
     {
-        if (components.IsXl != components.TextEncoders.Count > 1 || components.Tokenizers.Count != components.TextEncoders.Count)
+        // SDXL's refiner has only the second text encoder, the one with a projection.
+        bool encodersFit = components.IsXl ? components.TextEncoders.Count > 1 || components.TextEncoders is [{ Config.WithProjection: true }] : components.TextEncoders.Count == 1;
+        if (!encodersFit || components.Tokenizers.Count != components.TextEncoders.Count)
         {
             throw new ArgumentException($"a UNet {(components.IsXl ? "with" : "without")} added text conditions does not go with {components.TextEncoders.Count} text encoder(s) and {components.Tokenizers.Count} tokenizer(s)");
         }
@@ -33,11 +34,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             throw new ArgumentException($"the text encoders give {width} channels, the UNet's cross-attention takes {components.Unet.Config.CrossAttentionDim[0]}");
         }
-        if (components.Unet.Config.InChannels != components.Vae.Config.LatentChannels)
-        {
-            throw new NotSupportedException(
-                $"the UNet takes {components.Unet.Config.InChannels} channels, the latents have {components.Vae.Config.LatentChannels}: a model for inpainting, depth or instructions cannot draw from text alone");
-        }
+        GenerationTask.RequireKnown(components);
         (Components, _ownsParts) = (components, ownsParts);
     }
 
@@ -73,22 +70,24 @@ public sealed class StableDiffusionPipeline : IDisposable
         ArgumentNullException.ThrowIfNull(request);
         request.Validate(Components.VaeScale);
         cancellation.ThrowIfCancellationRequested();
-        GenerationShape shape = ShapeOf(request);
-        CheckGiven(request, shape);
+        IReadOnlyList<GenerationPass> passes = new GenerationPlanner(Components).Plan(request);
+        MemoryPlan first = passes[0].Plan, last = passes[^1].Plan;
         IReadOnlyList<ulong> seeds = request.Seeds ?? [request.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4))];
-        IScheduler scheduler = request.Scheduler ?? Components.Scheduler;
-        SchedulerRun run = scheduler.Begin(request.Steps, new SchedulerStart { Eta = request.Eta });
-        MemoryPlan plan = MemoryPlan.Measure(Components, shape, run.Timesteps.Count - run.FirstCall, request.Embeddings is null, !request.LatentsOnly)
-            .Fit(Components, request.VaeTiling);
 
-        var meter = new ProgressMeter(progress, plan, queued: Components.Device.WorksBehindCalls);
-        using var generation = new Generation(Components, request, plan, new NoiseSource(seeds, request.NoiseGpu), meter, cancellation);
-        PromptEmbeddings embeddings = request.Embeddings ?? generation.Encode(exec => Encode(exec, request, shape.Guided));
-        FloatTensor latents = generation.Denoise(Repeat(embeddings, request.ImagesPerPrompt), run);
-        IReadOnlyList<RgbImage> images = request.LatentsOnly ? [] : generation.Decode(latents);
+        var meter = new ProgressMeter(progress, [.. passes.Select(pass => pass.Plan)], queued: Components.Device.WorksBehindCalls);
+        var generation = new Generation(Components, request, seeds, meter, cancellation);
+        PromptEmbeddings embeddings = request.Embeddings ?? generation.Encode(first, exec => Encode(exec, request, first.Shape.Guided));
+        PromptEmbeddings perImage = Repeat(embeddings, request.ImagesPerPrompt);
+        FloatTensor latents = generation.Denoise(passes[0], perImage);
+        if (passes is [_, { Task: HiresTask hires } second])
+        {
+            hires.Latents = latents;
+            latents = generation.Denoise(second, perImage);
+        }
+        IReadOnlyList<RgbImage> images = request.LatentsOnly ? [] : generation.Decode(last, latents);
         meter.Done();
-        return new GenerationResult(images, latents, seeds, Describe(request, shape, scheduler, seeds), [.. embeddings.Warnings, .. generation.Warnings],
-            meter.Elapsed, meter.StepTime);
+        return new GenerationResult(images, latents, seeds, RequestDescription.Of(Components, request, passes, seeds),
+            [.. embeddings.Warnings, .. generation.Warnings], meter.Elapsed, meter.StepTime);
     }
 
     /// <summary>Draws on a thread of the pool; see <see cref="Generate"/>.</summary>
@@ -102,7 +101,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         request.Validate(Components.VaeScale);
-        bool guided = ShapeOf(request).Guided;
+        bool guided = new GenerationPlanner(Components).ShapeOf(request, GenerationTask.For(Components, request)).Guided;
         long peak;
         using (Exec measuring = Exec.Measure(Components.Device))
         {
@@ -138,43 +137,6 @@ public sealed class StableDiffusionPipeline : IDisposable
         }
     }
 
-    private GenerationShape ShapeOf(GenerationRequest request)
-    {
-        int scale = Components.VaeScale;
-        (int Height, int Width) trained = Components.Unet.Config.SampleSize ?? (64, 64);
-        int height = request.Height ?? trained.Height * scale, width = request.Width ?? trained.Width * scale;
-        int prompts = request.Embeddings?.Count ?? request.Prompts.Count;
-        double guidance = request.GuidanceScale ?? (Components.IsXl ? 5.0 : 7.5);
-        return new GenerationShape(prompts, prompts * request.ImagesPerPrompt, guidance > 1, guidance, height, width,
-            height / scale, width / scale, Components.Vae.Config.LatentChannels, request.Embeddings?.Prompt[1] ?? Components.PromptEncoder.Tokens);
-    }
-
-    /// <summary>Latents and embeddings that were given must have the sizes of this request and this model.</summary>
-    private void CheckGiven(GenerationRequest request, GenerationShape shape)
-    {
-        int[] expected = [shape.Images, shape.Channels, shape.Height, shape.Width];
-        if (request.Latents is { } latents && !latents.Shape.SequenceEqual(expected))
-        {
-            throw new ArgumentException($"latents: {latents} do not fit; {shape.Images} image(s) of {shape.ImageWidth}x{shape.ImageHeight} take [{string.Join(",", expected)}]");
-        }
-        if (request.Embeddings is not { } given)
-        {
-            return;
-        }
-        int[] context = [shape.Prompts, shape.Tokens, Components.Unet.Config.CrossAttentionDim[0]];
-        foreach ((string name, FloatTensor? tensor, bool needed) in new[] { ("prompt", given.Prompt, true), ("negative prompt", given.Negative, shape.Guided) })
-        {
-            if ((needed && tensor is null) || (tensor is not null && !tensor.Shape.SequenceEqual(context)))
-            {
-                throw new ArgumentException($"embeddings: the {name}'s are {tensor?.ToString() ?? "missing"}; this model takes [{string.Join(",", context)}]");
-            }
-        }
-        if (Components.IsXl && (given.Pooled is null || (shape.Guided && given.NegativePooled is null)))
-        {
-            throw new ArgumentException("embeddings: an SDXL model also needs the pooled embeddings, and the negative pooled ones with guidance");
-        }
-    }
-
     private PromptEmbeddings Encode(Exec exec, GenerationRequest request, bool guided)
     {
         int count = request.Prompts.Count;
@@ -202,55 +164,5 @@ public sealed class StableDiffusionPipeline : IDisposable
             Pooled = Each(embeddings.Pooled),
             NegativePooled = Each(embeddings.NegativePooled),
         };
-    }
-
-    private GenerationParameters[] Describe(GenerationRequest request, GenerationShape shape, IScheduler scheduler, IReadOnlyList<ulong> seeds)
-    {
-        var described = new GenerationParameters[shape.Images];
-        (string sampler, string? scheduleType) = SchedulerCatalog.WebName(scheduler);
-        for (int i = 0; i < described.Length; i++)
-        {
-            int prompt = i / request.ImagesPerPrompt;
-            described[i] = new GenerationParameters
-            {
-                Prompt = request.Prompts.ElementAtOrDefault(prompt) ?? "",
-                NegativePrompt = request.NegativePrompts is { } negatives ? negatives[negatives.Count == 1 ? 0 : prompt] : "",
-                Steps = request.Steps,
-                Sampler = sampler,
-                ScheduleType = scheduleType,
-                CfgScale = shape.GuidanceScale,
-                Seed = seeds[seeds.Count == 1 ? 0 : i],
-                Width = shape.ImageWidth,
-                Height = shape.ImageHeight,
-                Model = Components.Name,
-                Other = [.. Others(request, i, described.Length, seeds.Count)],
-            };
-        }
-        return described;
-    }
-
-    /// <summary>Settings beyond the common ones, as far as they differ from the defaults, by the web UIs' names where they have one.</summary>
-    private static IEnumerable<KeyValuePair<string, string>> Others(GenerationRequest request, int image, int images, int seeds)
-    {
-        static KeyValuePair<string, string> Setting(string name, IFormattable value) => new(name, value.ToString(null, CultureInfo.InvariantCulture));
-        if (request.ClipSkip > 0)
-        {
-            yield return Setting("Clip skip", request.ClipSkip + 1);
-        }
-        if (request.Eta > 0)
-        {
-            yield return Setting("Eta", request.Eta);
-        }
-        if (request.GuidanceRescale > 0)
-        {
-            yield return Setting("CFG Rescale", request.GuidanceRescale);
-        }
-        if (images > 1 && seeds == 1)
-        {
-            // One generator drew the whole batch: the seed alone reproduces it only as part of such a batch.
-            yield return Setting("Batch size", images);
-            yield return Setting("Batch pos", image);
-        }
-        yield return new("RNG", request.NoiseGpu is null ? "CPU" : "GPU");
     }
 }

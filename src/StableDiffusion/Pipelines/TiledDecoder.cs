@@ -36,26 +36,8 @@ internal static class TiledDecoder
         int height = latent[2], width = latent[3], scale = vae.Config.ScaleFactor, stride = Stride(vae);
         int keep = stride * scale, blend = TilePixels - keep;
         var pixels = new byte[height * scale * width * scale * Channels];
-        List<Tile> above = [];
-        for (int y = 0; y < height; y += stride)
-        {
-            var row = new List<Tile>();
-            for (int x = 0; x < width; x += stride)
-            {
-                Tile tile = DecodeTile(exec, vae, latent, y, x, check);
-                if (y > 0)
-                {
-                    tile.BlendBelow(above[row.Count], blend);
-                }
-                if (x > 0)
-                {
-                    tile.BlendRightOf(row[^1], blend);
-                }
-                row.Add(tile);
-                tile.Write(pixels, width * scale, y * scale, x * scale, keep);
-            }
-            above = row;
-        }
+        Tile.Join(height, width, stride, blend, (y, x) => DecodeTile(exec, vae, latent, y, x, check),
+            (tile, row, column) => Write(tile, pixels, width * scale, row * keep, column * keep, keep));
         return pixels;
     }
 
@@ -77,55 +59,19 @@ internal static class TiledDecoder
         using Tensor single = exec.Converted(decoded, DType.Float32);
         var values = new float[single.Count];
         exec.Read<float>(single, values);
-        return new Tile((int)single[1], (int)single[2], values);
+        return new Tile((int)single[1], (int)single[2], Channels, values);
     }
 
-    /// <summary>A decoded tile <c>[H,W,3]</c>; blending changes it in place, and the tiles after it are blended with the result.</summary>
-    private sealed record Tile(int Height, int Width, float[] Values)
+    /// <summary>Writes the upper left <paramref name="keep"/> rows and columns as bytes: the rest belongs to the tiles that follow.</summary>
+    private static void Write(Tile tile, byte[] pixels, int imageWidth, int top, int left, int keep)
     {
-        /// <summary>Fades from the lower rows of the tile above into the upper rows of this one.</summary>
-        public void BlendBelow(Tile above, int extent)
+        int rows = Math.Min(keep, tile.Height), count = Math.Min(keep, tile.Width) * Channels;
+        for (int y = 0; y < rows; y++)
         {
-            extent = Math.Min(extent, Math.Min(above.Height, Height));
-            for (int y = 0; y < extent; y++)
+            int from = y * tile.Width * Channels, to = (((top + y) * imageWidth) + left) * Channels;
+            for (int i = 0; i < count; i++)
             {
-                Fade(above, above.Height - extent + y, 0, y, 0, Width, y / (float)extent);
-            }
-        }
-
-        /// <summary>Fades from the right columns of the tile before into the left columns of this one.</summary>
-        public void BlendRightOf(Tile before, int extent)
-        {
-            extent = Math.Min(extent, Math.Min(before.Width, Width));
-            for (int y = 0; y < Height; y++)
-            {
-                for (int x = 0; x < extent; x++)
-                {
-                    Fade(before, y, before.Width - extent + x, y, x, 1, x / (float)extent);
-                }
-            }
-        }
-
-        /// <summary>Writes the upper left <paramref name="keep"/> rows and columns as bytes: the rest belongs to the tiles that follow.</summary>
-        public void Write(byte[] pixels, int imageWidth, int top, int left, int keep)
-        {
-            int rows = Math.Min(keep, Height), count = Math.Min(keep, Width) * Channels;
-            for (int y = 0; y < rows; y++)
-            {
-                int from = y * Width * Channels, to = (((top + y) * imageWidth) + left) * Channels;
-                for (int i = 0; i < count; i++)
-                {
-                    pixels[to + i] = (byte)MathF.Round(255 * Math.Clamp((Values[from + i] / 2) + 0.5f, 0, 1));
-                }
-            }
-        }
-
-        private void Fade(Tile other, int otherY, int otherX, int y, int x, int columns, float share)
-        {
-            int from = ((otherY * other.Width) + otherX) * Channels, to = ((y * Width) + x) * Channels;
-            for (int i = 0; i < columns * Channels; i++)
-            {
-                Values[to + i] = (other.Values[from + i] * (1 - share)) + (Values[to + i] * share);
+                pixels[to + i] = (byte)MathF.Round(255 * Math.Clamp((tile.Values[from + i] / 2) + 0.5f, 0, 1));
             }
         }
     }

@@ -26,18 +26,17 @@ internal sealed class UnetGraph : IDisposable
     /// <param name="key">What for.</param>
     /// <param name="device">Where the weights are.</param>
     /// <param name="shapes">A context of the prompt's shapes.</param>
-    /// <param name="channels">Of the latents.</param>
     /// <param name="cancellation">Stops it.</param>
     /// <exception cref="OutOfDeviceMemoryException">It does not fit.</exception>
-    public UnetGraph(UnetGraphKey key, Device device, UnetContext shapes, int channels, CancellationToken cancellation)
+    public UnetGraph(UnetGraphKey key, Device device, UnetContext shapes, CancellationToken cancellation)
     {
         Key = key;
-        (long arenaBytes, _) = MeasureForward(key, device, shapes, channels);
+        (long arenaBytes, _) = MeasureForward(key, device, shapes);
         try
         {
             _work = Exec.Create(device, arenaBytes);
             _work.Cancellation = cancellation;
-            Sample = Zeros(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, channels);
+            Sample = Zeros(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, key.Unet.Config.InChannels);
             Timesteps = Zeros(DType.Float32, key.Batch);
             _context = shapes.Like(tensor => Zeros(tensor.DType, tensor.Shape));
             key.Unet.Forward(_work, Sample, Timesteps, _context).Dispose();
@@ -72,8 +71,8 @@ internal sealed class UnetGraph : IDisposable
     public static MemoryPlan.Cost Measure(PipelineComponents parts, GenerationShape shape, UnetContext context)
     {
         var key = new UnetGraphKey(parts.Unet, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
-        (long arenaBytes, double flops) = MeasureForward(key, parts.Device, context, shape.Channels);
-        long buffers = 4L * key.Batch * ((key.Height * key.Width * shape.Channels) + 1) + context.Tensors.Sum(tensor => tensor.Bytes);
+        (long arenaBytes, double flops) = MeasureForward(key, parts.Device, context);
+        long buffers = 4L * key.Batch * ((key.Height * key.Width * shape.InputChannels) + 1) + context.Tensors.Sum(tensor => tensor.Bytes);
         return new MemoryPlan.Cost(arenaBytes + buffers, flops);
     }
 
@@ -98,10 +97,10 @@ internal sealed class UnetGraph : IDisposable
     }
 
     /// <summary>The peak of the arena and the arithmetic of one evaluation whose inputs lie outside of the arena.</summary>
-    private static (long ArenaBytes, double Flops) MeasureForward(UnetGraphKey key, Device device, UnetContext shapes, int channels)
+    private static (long ArenaBytes, double Flops) MeasureForward(UnetGraphKey key, Device device, UnetContext shapes)
     {
         using Exec exec = Exec.Measure(device);
-        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, channels), timesteps = exec.Alloc(DType.Float32, key.Batch);
+        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, key.Unet.Config.InChannels), timesteps = exec.Alloc(DType.Float32, key.Batch);
         UnetContext context = shapes.Like(tensor => exec.Alloc(tensor.DType, tensor.Shape));
         // Without gaps at the arena's beginning: the evaluation finds the same arena behind them as it will find empty.
         long inputs = exec.Stats.LiveBytes;

@@ -35,6 +35,7 @@ public sealed class EmulatedEndToEndParityTests(string deviceName) : EndToEndPar
     [TestCase("sd1_unguided_euler8")]
     [TestCase("sd2_unipc_rescale")]
     [TestCase("sdxl_euler12")]
+    [TestCase("sd1_inpaint_ddim")]
     public void Generate_FixtureCase_MatchesDiffusers(string name) => Check(name);
 }
 
@@ -62,14 +63,9 @@ public abstract class EndToEndParity(string deviceName)
     {
         JsonElement doc = Fixtures.ReadJson("e2e", name + ".json");
         TensorFile file = Fixtures.ReadTensors("e2e", name + ".safetensors");
-        string kind = doc.GetProperty("kind").GetString()!;
-        if (kind != "txt2img")
-        {
-            Assert.Ignore($"the task {kind} does not exist yet");
-        }
         StableDiffusionPipeline pipeline = Pipeline(doc.GetProperty("family").GetString()!);
-        GenerationRequest request = Request(doc);
         TestTensor? Stored(string meaning) => doc.GetProperty("tensors").TryGetProperty(meaning, out JsonElement key) ? file[key.GetString()!] : null;
+        GenerationRequest request = WithPictures(Request(doc), doc, Stored);
         JsonElement tolerance = doc.GetProperty("tolerance");
         double latentLimit = tolerance.GetProperty("latents").GetDouble(), decodedLimit = tolerance.GetProperty("decoded").GetDouble();
 
@@ -145,12 +141,30 @@ public abstract class EndToEndParity(string deviceName)
                     "target_size" => request with { TargetSize = Pair(value) },
                     "negative_original_size" => request with { NegativeOriginalSize = Pair(value) },
                     "negative_crops_coords_top_left" => request with { NegativeCropTopLeft = Pair(value) },
+                    "image_guidance_scale" => request with { ImageGuidanceScale = value.GetDouble() },
+                    "denoising_start" => request with { DenoisingStart = value.GetDouble() },
+                    "denoising_end" => request with { DenoisingEnd = value.GetDouble() },
+                    "aesthetic_score" => request with { AestheticScore = value.GetDouble() },
+                    "negative_aesthetic_score" => request with { NegativeAestheticScore = value.GetDouble() },
                     "negative_target_size" => request with { NegativeTargetSize = Pair(value) },
                     _ => throw new NotSupportedException($"the test does not know the pipeline argument {argument.Name}"),
                 };
             }
         }
         return request;
+    }
+
+    /// <summary>What the tasks take beside a prompt: pixels or latents of a picture, a mask, depth.</summary>
+    private static GenerationRequest WithPictures(GenerationRequest request, JsonElement doc, Func<string, TestTensor?> stored)
+    {
+        static FloatTensor? Values(TestTensor? tensor) => tensor is null ? null : new FloatTensor(tensor.ToSingle(), tensor.Shape);
+        return request with
+        {
+            Image = Values(stored("image")) is not { } image ? null : image[1] == 3 ? SourceImage.FromPixels(image) : SourceImage.FromLatents(image),
+            Mask = Values(stored("mask")) is { } mask ? MaskImage.FromValues(mask) : null,
+            Depth = Values(stored("depth")) is { } depth ? DepthMap.FromValues(depth) : null,
+            Strength = doc.TryGetProperty("strength", out JsonElement strength) ? strength.GetDouble() : null,
+        };
     }
 
     private static Scheduler ReadScheduler(JsonElement scheduler)

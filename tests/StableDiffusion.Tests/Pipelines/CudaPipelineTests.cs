@@ -146,9 +146,9 @@ public sealed class CudaPipelineTests(string deviceName)
         using var pool = new UnetGraphPool();
         PipelineComponents parts = _pipeline.Components;
         using Exec exec = Exec.Create(_device, 1 << 22);
-        using UnetContext context = Generation.PrepareContext(exec, parts.Unet, new FloatTensor(1, 77, parts.Unet.Config.CrossAttentionDim[0]), null, null);
+        using UnetContext context = new Conditioning(new FloatTensor(1, 77, parts.Unet.Config.CrossAttentionDim[0]), null, null, null).Prepare(exec, parts.Unet);
         var key = new UnetGraphKey(parts.Unet, 1, 4, 4, 77);
-        UnetGraph Make() => new(key, _device, context, 4, default);
+        UnetGraph Make() => new(key, _device, context, default);
 
         UnetGraph first = pool.Rent(key, 1, _device, Make, default);
         Task<UnetGraph> waiting = Task.Run(() => pool.Rent(key, long.MaxValue, _device, Make, default));

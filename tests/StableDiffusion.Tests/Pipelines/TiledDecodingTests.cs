@@ -80,9 +80,9 @@ public sealed class TiledDecodingTests
         MemoryPlan plan = MemoryPlan.Measure(_pipeline.Components, shape, 1, encodes: true, decodes: true);
         // An arena that is too small is what a device without memory gives in the end.
         plan = plan with { Decode = plan.Decode with { Bytes = 4096 }, Tile = plan.Decode with { Bytes = 4096 } };
-        using var generation = new Generation(_pipeline.Components, new GenerationRequest("a cat"), plan, new NoiseSource([1]), new ProgressMeter(null, plan, queued: false), default);
+        var decoder = new LatentDecoder(new GenerationScope(_pipeline.Components, new ProgressMeter(null, [plan], queued: false), default), plan, tilesAskedFor: false);
         FloatTensor latents = Noise(8, 8);
-        GenerationOutOfMemoryException failure = Assert.Throws<GenerationOutOfMemoryException>(() => generation.Decode(latents))!;
+        GenerationOutOfMemoryException failure = Assert.Throws<GenerationOutOfMemoryException>(() => decoder.Decode(latents))!;
         Assert.That(failure.Latents, Is.SameAs(latents));
         Assert.That((failure.NeededBytes, failure.FreeBytes > 0, failure.InnerException), Is.EqualTo((4096L, true, failure.InnerException as OutOfDeviceMemoryException)));
         Assert.That(_pipeline.Components.Vae.Decode(_device, failure.Latents).Shape, Is.EqualTo(new[] { 1, 3, 64, 64 }), "what the exception is for");

@@ -67,14 +67,17 @@ public sealed class UNet2DConditionModel : Layer
     /// <param name="exec">Where it runs, and in whose arena the result lies.</param>
     /// <param name="encoderHiddenStates">The text encoder's hidden states <c>[B,T,C]</c>.</param>
     /// <param name="added">Pooled text and picture sizes, for a model that takes them.</param>
-    public UnetContext PrepareContext(Exec exec, Tensor encoderHiddenStates, AddedConditions added = default)
+    /// <param name="timestepCond">Embedded guidance scale <c>[B,time_cond_proj_dim]</c>, for a guidance-distilled model.</param>
+    public UnetContext PrepareContext(Exec exec, Tensor encoderHiddenStates, AddedConditions added = default, Tensor timestepCond = default)
     {
         CheckContext(encoderHiddenStates);
         CheckAdded(added, encoderHiddenStates[0]);
         var keysValues = new Dictionary<CrossAttention, Tensor>();
         using Tensor tokens = exec.Converted(encoderHiddenStates, ActivationDType);
         Collect(this);
-        return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added, default));
+        CheckTimestepCond(timestepCond, encoderHiddenStates[0]);
+        Tensor guidance = timestepCond.IsNone ? default : exec.Contiguous(timestepCond, ActivationDType);
+        return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added, default), guidance);
 
         void Collect(Layer layer)
         {
@@ -117,19 +120,19 @@ public sealed class UNet2DConditionModel : Layer
 
     /// <summary>One evaluation, with what <see cref="PrepareContext"/> made of the prompt.</summary>
     /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
-    public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, UnetContext context, Tensor timestepCond = default)
+    public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, UnetContext context)
     {
         using Tensor steps = UploadTimesteps(exec, sample[0], timesteps);
-        return Forward(exec, sample, steps, context, timestepCond);
+        return Forward(exec, sample, steps, context);
     }
 
     /// <summary>The same with the timesteps on the device, float32 <c>[B]</c>: nothing moves between host and device, so it can be captured.</summary>
     /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
-    public Tensor Forward(Exec exec, Tensor sample, Tensor timesteps, UnetContext context, Tensor timestepCond = default)
+    public Tensor Forward(Exec exec, Tensor sample, Tensor timesteps, UnetContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
         CheckSample(sample, context.Batch);
-        Tensor embedding = EmbedTime(exec, timesteps, timestepCond);
+        Tensor embedding = EmbedTime(exec, timesteps, context.TimestepCond);
         if (!context.AddedEmbedding.IsNone)
         {
             exec.LinearCombination(embedding, [embedding, context.AddedEmbedding], [1, 1]);
@@ -194,12 +197,7 @@ public sealed class UNet2DConditionModel : Layer
     /// <summary>Timesteps <c>[B]</c> to their embedding <c>[B,T]</c>.</summary>
     private Tensor EmbedTime(Exec exec, Tensor timesteps, Tensor condition)
     {
-        long batch = timesteps[0];
-        if (!condition.IsNone && (Config.TimeCondProjDim is not { } channels || condition.Rank != 2 || condition[0] != batch || condition[1] != channels))
-        {
-            throw new ArgumentException(
-                $"The timestep condition must be [{batch},{Config.TimeCondProjDim?.ToString() ?? "none: the model's time_cond_proj_dim is null"}], not {condition}.", nameof(condition));
-        }
+        CheckTimestepCond(condition, timesteps[0]);
         Tensor waves = time_proj.Forward(exec, timesteps); // [B,C0]
         using Tensor converted = exec.Converted(condition, ActivationDType);
         Tensor embedding = time_embedding.Forward(exec, waves, condition: converted); // [B,T]
@@ -220,6 +218,15 @@ public sealed class UNet2DConditionModel : Layer
         Tensor embedding = add_embedding.Forward(exec, text, waves.View(batch, count * Config.AdditionTimeEmbedDim), residual: residual);
         waves.Dispose();
         return embedding;
+    }
+
+    private void CheckTimestepCond(Tensor condition, long batch)
+    {
+        if (!condition.IsNone && (Config.TimeCondProjDim is not { } channels || condition.Rank != 2 || condition[0] != batch || condition[1] != channels))
+        {
+            throw new ArgumentException(
+                $"The timestep condition must be [{batch},{Config.TimeCondProjDim?.ToString() ?? "none: the model's time_cond_proj_dim is null"}], not {condition}.", nameof(condition));
+        }
     }
 
     private void CheckSample(Tensor sample, long batch)

@@ -17,29 +17,27 @@ public sealed class UnetContext : IDisposable
 {
     private readonly Dictionary<CrossAttention, Tensor> _keysValues;
 
-    internal UnetContext(long batch, Dictionary<CrossAttention, Tensor> keysValues, Tensor addedEmbedding) =>
-        (Batch, _keysValues, AddedEmbedding) = (batch, keysValues, addedEmbedding);
+    internal UnetContext(long batch, Dictionary<CrossAttention, Tensor> keysValues, Tensor addedEmbedding, Tensor timestepCond) =>
+        (Batch, _keysValues, AddedEmbedding, TimestepCond) = (batch, keysValues, addedEmbedding, timestepCond);
 
     /// <summary>Number of prompts: the batch that a step with it must have.</summary>
     public long Batch { get; }
 
     internal AttentionContext Attention => new(_keysValues);
 
-    /// <summary>Keys and values of every cross-attention, then the added embedding where there is one: always in the same order.</summary>
-    internal IReadOnlyList<Tensor> Tensors => AddedEmbedding.IsNone ? [.. _keysValues.Values] : [.. _keysValues.Values, AddedEmbedding];
+    /// <summary>Keys and values of every cross-attention, then the added embedding and the timestep condition where there are any: always in the same order.</summary>
+    internal IReadOnlyList<Tensor> Tensors => [.. _keysValues.Values, .. new[] { AddedEmbedding, TimestepCond }.Where(tensor => !tensor.IsNone)];
 
     /// <summary>One of the same shapes in memory that <paramref name="allocate"/> gives for each of <see cref="Tensors"/>, in their order.</summary>
-    internal UnetContext Like(Func<Tensor, Tensor> allocate)
-    {
-        var keysValues = new Dictionary<CrossAttention, Tensor>();
-        foreach ((CrossAttention layer, Tensor tensor) in _keysValues)
-        {
-            keysValues.Add(layer, allocate(tensor));
-        }
-        return new UnetContext(Batch, keysValues, AddedEmbedding.IsNone ? default : allocate(AddedEmbedding));
-    }
+    internal UnetContext Like(Func<Tensor, Tensor> allocate) => Map(Batch, allocate);
+
+    /// <summary>The entries <c>[start, start+count)</c> of the batch, over the same memory: it goes when this one goes.</summary>
+    internal UnetContext Slice(long start, long count) => Map(count, tensor => tensor.Slice(0, start, count));
 
     internal Tensor AddedEmbedding { get; }
+
+    /// <summary>Embedded guidance scale, for a guidance-distilled model.</summary>
+    internal Tensor TimestepCond { get; }
 
     /// <inheritdoc />
     public void Dispose()
@@ -49,5 +47,16 @@ public sealed class UnetContext : IDisposable
             tensor.Dispose();
         }
         AddedEmbedding.Dispose();
+        TimestepCond.Dispose();
+    }
+
+    private UnetContext Map(long batch, Func<Tensor, Tensor> map)
+    {
+        var keysValues = new Dictionary<CrossAttention, Tensor>();
+        foreach ((CrossAttention layer, Tensor tensor) in _keysValues)
+        {
+            keysValues.Add(layer, map(tensor));
+        }
+        return new UnetContext(batch, keysValues, AddedEmbedding.IsNone ? default : map(AddedEmbedding), TimestepCond.IsNone ? default : map(TimestepCond));
     }
 }

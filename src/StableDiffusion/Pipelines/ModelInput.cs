@@ -1,0 +1,68 @@
+using StableDiffusion.Native;
+
+namespace StableDiffusion.Pipelines;
+
+/// <summary>
+/// The UNet's input: the latents times the scheduler's factor, once per part of the batch, and the channels beside them, which stay the same over all steps.
+/// </summary>
+internal sealed class ModelInput : IDisposable
+{
+    private readonly Exec _exec;
+    private readonly GenerationShape _shape;
+    private readonly DeviceTensor? _extra, _scaled;
+
+    /// <summary>Uploads the channels beside the latents.</summary>
+    /// <param name="exec">Where it runs.</param>
+    /// <param name="device">Where the UNet is.</param>
+    /// <param name="shape">Of the guided calls.</param>
+    /// <param name="extra"><c>[parts*B,X,h,w]</c>, or null.</param>
+    public ModelInput(Exec exec, Device device, GenerationShape shape, FloatTensor? extra)
+    {
+        (_exec, _shape) = (exec, shape);
+        if (extra is not null)
+        {
+            _extra = new DeviceTensor(device, DType.Float32, shape.UnetBatch, shape.Height, shape.Width, shape.ExtraChannels);
+            _scaled = new DeviceTensor(device, DType.Float32, shape.Images, shape.Height, shape.Width, shape.Channels);
+            exec.Write<float>(_extra.Tensor, extra.ToChannelsLast());
+        }
+    }
+
+    /// <summary>Writes the channels beside the latents, once for a denoiser: all parts of them, or that of the prompt alone.</summary>
+    public void WriteExtra(IDenoiser denoiser)
+    {
+        if (_extra is not null)
+        {
+            int start = denoiser.Shape.UnetBatch == _shape.UnetBatch ? 0 : _shape.PromptStart;
+            _exec.Copy(denoiser.Sample.Slice(3, _shape.Channels, _shape.ExtraChannels), _extra.Tensor.Slice(0, start, denoiser.Shape.UnetBatch));
+        }
+    }
+
+    /// <summary>Writes the latents of a step, times that factor.</summary>
+    public void Write(IDenoiser denoiser, Tensor latents, double scale)
+    {
+        Tensor sample = denoiser.Sample;
+        if (_scaled is not null)
+        {
+            _exec.LinearCombination(_scaled.Tensor, [latents], [scale]);
+        }
+        for (int part = 0; part < denoiser.Shape.Parts; part++)
+        {
+            Tensor target = sample.Slice(0, part * _shape.Images, _shape.Images);
+            if (_scaled is null)
+            {
+                _exec.LinearCombination(target, [latents], [scale]);
+            }
+            else
+            {
+                _exec.Copy(target.Slice(3, 0, _shape.Channels), _scaled.Tensor);
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        _extra?.Dispose();
+        _scaled?.Dispose();
+    }
+}

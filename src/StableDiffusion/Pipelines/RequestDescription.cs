@@ -1,0 +1,111 @@
+using System.Globalization;
+using StableDiffusion.Imaging;
+using StableDiffusion.Schedulers;
+
+namespace StableDiffusion.Pipelines;
+
+/// <summary>What a picture's PNG says about how it was drawn.</summary>
+internal static class RequestDescription
+{
+    /// <summary>One per image.</summary>
+    public static IReadOnlyList<GenerationParameters> Of(PipelineComponents parts, GenerationRequest request, IReadOnlyList<GenerationPass> passes, IReadOnlyList<ulong> seeds)
+    {
+        GenerationShape shape = passes[0].Plan.Shape, last = passes[^1].Plan.Shape;
+        (string sampler, string? scheduleType) = SchedulerCatalog.WebName(request.Scheduler ?? parts.Scheduler);
+        var described = new GenerationParameters[shape.Images];
+        for (int i = 0; i < described.Length; i++)
+        {
+            int prompt = i / request.ImagesPerPrompt;
+            described[i] = new GenerationParameters
+            {
+                Prompt = request.Prompts.ElementAtOrDefault(prompt) ?? "",
+                NegativePrompt = request.NegativePrompts is { } negatives ? negatives[negatives.Count == 1 ? 0 : prompt] : "",
+                Steps = request.Steps,
+                Sampler = sampler,
+                ScheduleType = scheduleType,
+                CfgScale = shape.GuidanceScale,
+                Seed = seeds[seeds.Count == 1 ? 0 : i],
+                // As the web UIs: the size of the first pass; the second's is told by "Hires upscale" or "Hires resize".
+                Width = shape.ImageWidth,
+                Height = shape.ImageHeight,
+                Model = parts.Name,
+                Other = [.. Others(request, passes, i, seeds.Count).Select(setting => KeyValuePair.Create(setting.Name, setting.Value.ToString(null, CultureInfo.InvariantCulture)))],
+            };
+        }
+        return described;
+    }
+
+    /// <summary>Settings beyond the common ones, as far as they differ from the defaults, by the web UIs' names where they have one.</summary>
+    private static IEnumerable<(string Name, IFormattable Value)> Others(GenerationRequest request, IReadOnlyList<GenerationPass> passes, int image, int seeds)
+    {
+        int images = passes[0].Plan.Shape.Images;
+        if (request.ClipSkip > 0)
+        {
+            yield return ("Clip skip", request.ClipSkip + 1);
+        }
+        if (request.Eta > 0)
+        {
+            yield return ("Eta", request.Eta);
+        }
+        if (request.GuidanceRescale > 0)
+        {
+            yield return ("CFG Rescale", request.GuidanceRescale);
+        }
+        if (passes[0].Plan.Shape.ImageGuidanceScale is double imageScale)
+        {
+            yield return ("Image CFG scale", imageScale);
+        }
+        if (request.GuidanceInterval is var (start, end))
+        {
+            yield return ("CFG interval", Text($"{start}-{end}"));
+        }
+        foreach ((string, IFormattable) setting in OfTask(request, passes))
+        {
+            yield return setting;
+        }
+        if (request.Variation is { Strength: > 0 } variation)
+        {
+            yield return ("Variation seed", variation.Seed + (ulong)(seeds == 1 ? 0 : image));
+            yield return ("Variation seed strength", variation.Strength);
+        }
+        if (images > 1 && seeds == 1)
+        {
+            // One generator drew the whole batch: the seed alone reproduces it only as part of such a batch.
+            yield return ("Batch size", images);
+            yield return ("Batch pos", image);
+        }
+        yield return ("RNG", Text($"{(request.NoiseGpu is null ? "CPU" : "GPU")}"));
+    }
+
+    /// <summary>How far a picture was changed, and the second pass.</summary>
+    private static IEnumerable<(string Name, IFormattable Value)> OfTask(GenerationRequest request, IReadOnlyList<GenerationPass> passes)
+    {
+        bool handedOver = request.DenoisingStart is not null;
+        if (request.Hires is { } hires)
+        {
+            yield return ("Denoising strength", hires.Strength);
+            GenerationShape size = passes[^1].Plan.Shape;
+            yield return hires.Width is null ? ("Hires upscale", hires.Scale) : ("Hires resize", Text($"{size.ImageWidth}x{size.ImageHeight}"));
+            yield return ("Hires steps", hires.Steps ?? request.Steps);
+            yield return ("Hires upscaler", Text($"{hires.Upscale switch { LatentUpscale.Nearest => "Latent (nearest)", LatentUpscale.Bicubic => "Latent (bicubic)", _ => "Latent" }}"));
+        }
+        else if (passes[0].Task.Strength is double strength && !handedOver)
+        {
+            yield return ("Denoising strength", strength);
+        }
+        if (request.Mask is not null)
+        {
+            yield return ("Masked content", Text($"original"));
+        }
+        if (request.DenoisingEnd is double end)
+        {
+            yield return ("Denoising end", end);
+        }
+        if (handedOver)
+        {
+            yield return ("Denoising start", request.DenoisingStart!.Value);
+        }
+    }
+
+    private static FormattableString Text(FormattableString text) => text;
+}
