@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using StableDiffusion.Imaging;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
 using StableDiffusion.Random;
@@ -29,6 +30,12 @@ internal sealed class GenerateCommand : CliCommand
           {CommandLineApp.Name} generate "a red circle on a blue background" --seed 1024 -o circle.png
           {CommandLineApp.Name} generate "a green star" "a pink heart" --count 4 -o "pictures/{"{prompt}-{seed}"}.png"
           {CommandLineApp.Name} generate "a lighthouse at dusk" -n "blurry, text" -m stable-diffusion-v1-5 --size 512x768 --scheduler "DPM++ 2M Karras" -s 30
+          {CommandLineApp.Name} generate "a blue circle" --image circle.png --strength 0.6 -o blue.png
+          {CommandLineApp.Name} generate "a green star" --image circle.png --mask mask.png -o star.png
+          {CommandLineApp.Name} generate "a red circle" --image circle.png --outpaint 0,0,64,0 -o wider.png
+          {CommandLineApp.Name} generate "a pink heart" --seed 7 --variation-strength 0.2 --count 4 -o "hearts/"
+          {CommandLineApp.Name} generate "a lighthouse at dusk" -m stable-diffusion-v1-5 --hires 2 --hires-strength 0.55
+          {CommandLineApp.Name} generate "a lighthouse at dusk" -m sdxl-base-1.0 --refiner sdxl-refiner-1.0
           {CommandLineApp.Name} generate "a yellow ring" --json | jq -r 'select(.event == "image").file'
 
         Every PNG holds its prompt, seed and settings; 'inspect' shows them. '{CommandLineApp.Name} --help' lists the exit codes.
@@ -49,13 +56,14 @@ internal sealed class GenerateCommand : CliCommand
             using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
             var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
             using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
-            Draw(job, pipeline, parsed.GetValue(_options.Rng)?.GpuOn(device), view);
+            using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, options, _cancellation);
+            Draw(job, pipeline, refinement, parsed.GetValue(_options.Rng)?.GpuOn(device), view);
         });
         view.Finish();
         return ExitCode.Ok;
     }
 
-    private void Draw(GenerateJob job, StableDiffusionPipeline pipeline, TorchCudaGpu? noiseGpu, GenerationView view)
+    private void Draw(GenerateJob job, StableDiffusionPipeline pipeline, Refinement? refinement, TorchCudaGpu? noiseGpu, GenerationView view)
     {
         PipelineComponents parts = pipeline.Components;
         FloatTensor? initial = job.LatentsFrom is null ? null : LatentsFile.Read(job.LatentsFrom, job.Images.Count);
@@ -71,11 +79,12 @@ internal sealed class GenerateCommand : CliCommand
                 view.Begin(new DrawingPlan(job, request, parts));
             }
             view.BeginBatch(i, batches.Count, batch);
-            using GenerationResult result = Generate(pipeline, request, job, view);
+            (GenerationResult result, IReadOnlyList<GenerationParameters> parameters) = Generate(pipeline, refinement, request, job, view);
+            using GenerationResult drawn = result;
             view.Warnings(result.Warnings);
             for (int j = 0; j < batch.Length; j++)
             {
-                result.Images[j].Save(job.Files[batch[j].Index], job.Complete(result.Parameters[j], batch[j]));
+                result.Images[j].Save(job.Files[batch[j].Index], job.Complete(parameters[j], batch[j], refinement?.Name));
                 view.Saved(batch[j], job.Files[batch[j].Index], result.StepTime);
             }
             final.Add(result.Latents);
@@ -87,12 +96,18 @@ internal sealed class GenerateCommand : CliCommand
         view.Done(clock.Elapsed);
     }
 
-    /// <summary>Draws; latents that could not be decoded are saved where latents were asked for.</summary>
-    private GenerationResult Generate(StableDiffusionPipeline pipeline, GenerationRequest request, GenerateJob job, GenerationView view)
+    /// <summary>Draws, with the refiner where there is one; latents that could not be decoded are saved where latents were asked for.</summary>
+    private (GenerationResult Result, IReadOnlyList<GenerationParameters> Parameters) Generate(
+        StableDiffusionPipeline pipeline, Refinement? refinement, GenerationRequest request, GenerateJob job, GenerationView view)
     {
         try
         {
-            return pipeline.Generate(request, view, _cancellation);
+            if (refinement is not null)
+            {
+                return refinement.Generate(pipeline, request, job, view, _cancellation);
+            }
+            GenerationResult result = pipeline.Generate(request, view, _cancellation);
+            return (result, result.Parameters);
         }
         catch (GenerationOutOfMemoryException failure) when (job.SaveLatentsTo is not null)
         {

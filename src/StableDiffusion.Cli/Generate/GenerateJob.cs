@@ -12,6 +12,8 @@ internal sealed class GenerateJob
     private readonly IReadOnlyList<string> _prompts;
     private readonly IReadOnlyList<string>? _prompts2, _negatives, _negatives2;
     private readonly GenerationRequest _template;
+    private readonly PassPlan _passes;
+    private readonly PictureInputs _pictures;
     private readonly int _batchSize;
     private readonly string? _firstSdxlOption;
 
@@ -21,7 +23,8 @@ internal sealed class GenerateJob
         _prompts2 = Spread(parsed.GetValue(options.Prompt2), "--prompt-2", _prompts.Count, orOne: false);
         _negatives = Spread(parsed.GetValue(options.Negative), "--negative", _prompts.Count, orOne: true);
         _negatives2 = Spread(parsed.GetValue(options.Negative2), "--negative-2", _prompts.Count, orOne: true);
-        Images = PlannedImage.Plan(_prompts, Seeds.Parse(parsed.GetValue(options.Seed) ?? []), parsed.GetValue(options.Count));
+        _passes = PassPlan.Read(parsed, options.Passes);
+        Images = PlannedImage.Plan(_prompts, Seeds.Parse(parsed.GetValue(options.Seed) ?? []), parsed.GetValue(options.Count), _passes.Varies);
         Files = OutputPattern.FilesFor(parsed.GetRequiredValue(options.Output), Images);
         _batchSize = parsed.GetValue(options.BatchSize);
         Model = parsed.GetRequiredValue(options.Model);
@@ -32,13 +35,18 @@ internal sealed class GenerateJob
         {
             CheckScheduler(SchedulerName);
         }
-        _firstSdxlOption = new Option[] { options.Prompt2, options.Negative2 }.Concat(options.Sdxl.All).FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
+        _pictures = PictureInputs.Read(parsed, options.Pictures);
+        if (_passes.Refiner is not null && _pictures.HasMask)
+        {
+            throw CliException.Usage("--refiner together with --mask or --outpaint: inpaint first, and refine the result with --image");
+        }
+        _firstSdxlOption = _passes.FirstSdxlOption ?? new Option[] { options.Prompt2, options.Negative2 }.Concat(options.Sdxl.All).FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
         (int Width, int Height)? size = parsed.GetValue(options.Size);
         if (size is not null && (parsed.GetValue(options.Width) ?? parsed.GetValue(options.Height)) is not null)
         {
             throw CliException.Usage("--size together with --width or --height: give one or the other");
         }
-        _template = new GenerationRequest("")
+        _template = _passes.AddTo(_pictures.AddTo(new GenerationRequest("")
         {
             Steps = parsed.GetValue(options.Steps),
             GuidanceScale = parsed.GetValue(options.Guidance),
@@ -54,7 +62,7 @@ internal sealed class GenerateJob
             NegativeOriginalSize = Swap(parsed.GetValue(options.Sdxl.NegativeOriginalSize)),
             NegativeCropTopLeft = Swap(parsed.GetValue(options.Sdxl.NegativeCropTopLeft)),
             NegativeTargetSize = Swap(parsed.GetValue(options.Sdxl.NegativeTargetSize)),
-        };
+        }));
     }
 
     /// <summary>The pictures, prompt by prompt.</summary>
@@ -74,6 +82,15 @@ internal sealed class GenerateJob
 
     /// <summary>File for the final latents, if any.</summary>
     internal string? SaveLatentsTo { get; }
+
+    /// <summary>The model that draws the last part of the steps, if any.</summary>
+    internal string? Refiner => _passes.Refiner;
+
+    /// <summary>The share of the schedule at which it takes over.</summary>
+    internal double RefinerStart => _passes.RefinerStart;
+
+    /// <summary>Size of the picture to start from, if any.</summary>
+    internal (int Width, int Height)? SourceSize => _pictures.Size;
 
     /// <summary>Steps asked for.</summary>
     internal int Steps => _template.Steps;
@@ -104,16 +121,42 @@ internal sealed class GenerateJob
             Seeds = [.. batch.Select(image => image.Seed)],
             Scheduler = SchedulerName is null ? null : Schedulers.Scheduler.Create(SchedulerName, modelScheduler as Scheduler),
             Latents = latents?.Slice(batch[0].Index, batch.Length),
+            Variation = _passes.VariationFrom(batch[0]),
         };
     }
 
+    /// <summary>The two halves of a request that a refiner finishes: latents up to where it takes over, and from there the picture.</summary>
+    /// <param name="request">The whole.</param>
+    /// <param name="refinerScheduler">The refiner's own scheduler, whose settings a named one takes over.</param>
+    internal (GenerationRequest First, Func<FloatTensor, GenerationRequest> Second) Split(GenerationRequest request, IScheduler refinerScheduler)
+    {
+        return (request with { DenoisingEnd = RefinerStart, LatentsOnly = true }, latents => request with
+        {
+            Image = SourceImage.FromLatents(latents),
+            DenoisingStart = RefinerStart,
+            Strength = null,
+            Latents = null,
+            Variation = null,
+            // The refiner has one text encoder, which reads the first prompt.
+            Prompts2 = null,
+            NegativePrompts2 = null,
+            Scheduler = SchedulerName is null ? null : Schedulers.Scheduler.Create(SchedulerName, refinerScheduler as Scheduler),
+        });
+    }
+
     /// <summary>What goes into a picture's PNG, completed by what the common settings have no place for.</summary>
-    internal GenerationParameters Complete(GenerationParameters parameters, PlannedImage image)
+    /// <param name="parameters">As the pipeline tells them.</param>
+    /// <param name="image">The picture.</param>
+    /// <param name="refiner">The refiner's name, if one drew the rest.</param>
+    internal GenerationParameters Complete(GenerationParameters parameters, PlannedImage image, string? refiner)
     {
         (string Key, string? Value)[] more =
         [
             ("Prompt 2", _prompts2?[image.PromptIndex]),
             ("Negative prompt 2", _negatives2?[image.PromptIndex]),
+            .. _pictures.Settings,
+            ("Refiner", refiner),
+            ("Refiner switch at", refiner is null ? null : Units.Text($"{RefinerStart}")),
             ("Initial latents", LatentsFrom is null ? null : Path.GetFileName(LatentsFrom)),
         ];
         return parameters with { Other = [.. parameters.Other, .. more.Where(m => m.Value is not null).Select(m => KeyValuePair.Create(m.Key, m.Value!))] };
@@ -123,6 +166,10 @@ internal sealed class GenerateJob
     /// <exception cref="CliException">Names the option.</exception>
     internal void CheckModel(ModelFolder model)
     {
+        if (_passes.Refiner is not null && !ModelFolder.Open(_passes.Refiner).Has("text_encoder_2"))
+        {
+            throw CliException.Usage($"--refiner: '{_passes.Refiner}' is no SDXL model; give the SDXL refiner");
+        }
         if (_firstSdxlOption is not null && !model.Has("text_encoder_2"))
         {
             throw CliException.Usage($"{_firstSdxlOption} is for SDXL models, and '{Model}' is none; leave it out");

@@ -42,9 +42,9 @@ internal sealed class GenerateOptions
     internal Option<(int Width, int Height)?> Size { get; } = OptionFactory.Parsed<(int, int)?>("--size", "WxH",
         "Width and height in pixels, as 768x512, or 512 for a square.", TryParseSize, "is not a size; give WIDTHxHEIGHT in pixels, such as 768x512");
 
-    internal Option<int?> Width { get; } = OptionFactory.OptionalInt("--width", "PIXELS", "Width, a multiple of 8. [default: what the model was trained at]", 1, "-W");
+    internal Option<int?> Width { get; } = OptionFactory.OptionalInt("--width", "PIXELS", "Width, a multiple of 8. [default: that of the --image, else what the model was trained at]", 1, "-W");
 
-    internal Option<int?> Height { get; } = OptionFactory.OptionalInt("--height", "PIXELS", "Height, a multiple of 8. [default: what the model was trained at]", 1, "-H");
+    internal Option<int?> Height { get; } = OptionFactory.OptionalInt("--height", "PIXELS", "Height, a multiple of 8. [default: that of the --image, else what the model was trained at]", 1, "-H");
 
     internal Option<string?> Scheduler { get; } = OptionFactory.Text("--scheduler", "NAME", "The way from noise to picture: one of the names below. [default: the model's own]");
 
@@ -86,6 +86,12 @@ internal sealed class GenerateOptions
 
     internal Option<string[]> Negative2 { get; } = OptionFactory.Texts("--negative-2", "TEXT", "SDXL: --negative for the second text encoder. [default: the same]");
 
+    /// <summary>Pictures to start from.</summary>
+    internal PictureOptions Pictures { get; } = new();
+
+    /// <summary>Variations, a second pass, a refiner.</summary>
+    internal PassOptions Passes { get; } = new();
+
     /// <summary>SDXL's sizes and crop corners.</summary>
     internal SdxlOptions Sdxl { get; } = new();
 
@@ -96,6 +102,7 @@ internal sealed class GenerateOptions
         Option[] options =
         [
             Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
+            .. Pictures.All, .. Passes.All,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
         foreach (Option option in options)

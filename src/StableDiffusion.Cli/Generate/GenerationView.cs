@@ -6,9 +6,9 @@ namespace StableDiffusion.Cli.Generate;
 /// <summary>What is about to be drawn, with everything that was left to the model filled in.</summary>
 internal sealed record DrawingPlan(GenerateJob Job, GenerationRequest Request, PipelineComponents Parts)
 {
-    internal int Width => Request.Width ?? (Native.Width * Parts.VaeScale);
+    internal int Width => Request.Width ?? (Job.SourceSize is { } source ? source.Width / Parts.VaeScale * Parts.VaeScale : Native.Width * Parts.VaeScale);
 
-    internal int Height => Request.Height ?? (Native.Height * Parts.VaeScale);
+    internal int Height => Request.Height ?? (Job.SourceSize is { } source ? source.Height / Parts.VaeScale * Parts.VaeScale : Native.Height * Parts.VaeScale);
 
     internal double GuidanceScale => Request.GuidanceScale ?? (Parts.IsXl ? 5.0 : 7.5);
 
