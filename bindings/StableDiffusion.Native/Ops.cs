@@ -15,6 +15,8 @@ public enum Activation
     Geglu = 4,
     /// <summary>max(x, 0).</summary>
     Relu = 5,
+    /// <summary>The hyperbolic tangent.</summary>
+    Tanh = 6,
 }
 
 /// <summary>Zero padding of a convolution, in pixels.</summary>
@@ -137,6 +139,13 @@ public static unsafe class Ops
         NativeTensor o = output.Native, i = x.Native;
         exec.Check(Interop.sdn_activation(exec.Handle, &o, &i, (int)activation));
         return output;
+    }
+
+    /// <summary>The activation of each element, into <paramref name="output"/>, which may be x.</summary>
+    public static void Activate(this Exec exec, Tensor output, Tensor x, Activation activation)
+    {
+        NativeTensor o = output.Native, i = x.Native;
+        exec.Check(Interop.sdn_activation(exec.Handle, &o, &i, (int)activation));
     }
 
     /// <summary>

@@ -169,6 +169,22 @@ public readonly struct Tensor : IDisposable
         return new Tensor(native);
     }
 
+    /// <summary>A view in which dimensions of 1 repeat without more memory, for <see cref="Ops.Copy"/> from it.</summary>
+    public Tensor Expand(params ReadOnlySpan<long> shape)
+    {
+        NativeTensor native = _native;
+        for (int i = 0; i < Rank; i++)
+        {
+            if (shape.Length != Rank || (shape[i] != native.Shape[i] && native.Shape[i] != 1))
+            {
+                throw new ArgumentException($"cannot expand {this} to [{string.Join(",", shape.ToArray())}]");
+            }
+            native.Stride[i] = shape[i] == native.Shape[i] ? native.Stride[i] : 0;
+            native.Shape[i] = shape[i];
+        }
+        return new Tensor(native);
+    }
+
     /// <summary>Frees the arena slice, if this tensor owns one.</summary>
     public void Dispose() => _owner?.Free(this);
 

@@ -12,7 +12,7 @@ import torch
 
 ABI_VERSION = 3
 RUN, MEASURE = 0, 1
-NONE, SILU, GELU, QUICK_GELU, GEGLU, RELU = range(6)
+NONE, SILU, GELU, QUICK_GELU, GEGLU, RELU, TANH = range(7)
 MATRIX, CONV2D, NORM, EMBEDDING = range(4)
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3, torch.int32: 4, torch.int64: 5, torch.uint8: 6}
 

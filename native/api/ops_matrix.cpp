@@ -80,7 +80,7 @@ sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_tensor* x
         const sdn_tensor& o = require_activation(e, out, "out");
         const sdn_tensor& in = require_activation_like(x, "x", o);
         const Weight& w = require_weight(e, weight, "weight", {SDN_WEIGHT_MATRIX, SDN_WEIGHT_CONV2D});
-        if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_RELU)
+        if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_TANH)
             fail(SDN_ERROR_INVALID_ARGUMENT, "unknown activation %d", activation);
         if (w.kernel_height() != 1 || w.kernel_width() != 1)
             fail(SDN_ERROR_SHAPE, "weight has a %dx%d kernel: use it with sdn_conv2d", w.kernel_height(), w.kernel_width());

@@ -69,8 +69,8 @@ sdn_status sdn_activation(sdn_exec* exec, const sdn_tensor* out, const sdn_tenso
     return run_op("sdn_activation", exec, out, [&](Exec& e) {
         const sdn_tensor& o = require_activation(e, out, "out");
         const sdn_tensor& in = require_activation_like(x, "x", o);
-        if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_RELU || activation == SDN_ACTIVATION_GEGLU)
-            fail(SDN_ERROR_INVALID_ARGUMENT, "activation is %d, must be NONE, SILU, GELU, QUICK_GELU or RELU", activation);
+        if (activation < SDN_ACTIVATION_NONE || activation > SDN_ACTIVATION_TANH || activation == SDN_ACTIVATION_GEGLU)
+            fail(SDN_ERROR_INVALID_ARGUMENT, "activation is %d, must be NONE, SILU, GELU, QUICK_GELU, RELU or TANH", activation);
         require_same_shape(o, "out", in, "x");
         require_apart_or_same(o, in, "x");
         e.device().activation(e, o, in, activation);

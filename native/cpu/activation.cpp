@@ -1,4 +1,4 @@
-// Computes:  out = activation(x): SiLU, GELU (erf form), quick GELU, ReLU.
+// Computes:  out = activation(x): SiLU, GELU (erf form), quick GELU, ReLU, tanh.
 // Shapes:    dense, any; out may be x.
 // Algorithm: one pass over pieces of fixed size.
 #include "cpu/ops.inl.h"
@@ -38,6 +38,8 @@ void run_piece(void* context, int64_t index, int) {
             return map(x, out, count, [](vec v) { return quick_gelu(v); });
         case SDN_ACTIVATION_RELU:
             return map(x, out, count, [](vec v) { return relu(v); });
+        case SDN_ACTIVATION_TANH:
+            return map(x, out, count, [](vec v) { return tanh(v); });
         default:
             return map(x, out, count, [](vec v) { return v; });
     }

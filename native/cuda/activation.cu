@@ -1,4 +1,4 @@
-// Computes:  out = activation(x): SiLU, GELU (erf form), quick GELU, ReLU.
+// Computes:  out = activation(x): SiLU, GELU (erf form), quick GELU, ReLU, tanh.
 // Shapes:    dense, any; out may be x.
 // Algorithm: one pass, 16 bytes per thread; element by element where the addresses are not multiples of 16.
 // Launch:    grid ceil(count / (256 * width)), 256 threads.

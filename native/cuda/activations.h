@@ -25,6 +25,7 @@ SDN_DEVICE float activate_exact(float x, int32_t activation) {
     if (activation == SDN_ACTIVATION_GELU) return gelu_exact(x);
     if (activation == SDN_ACTIVATION_QUICK_GELU) return x / (1.0f + expf(-1.702f * x));
     if (activation == SDN_ACTIVATION_RELU) return relu(x);
+    if (activation == SDN_ACTIVATION_TANH) return tanhf(x);
     return x;
 }
 
@@ -53,6 +54,7 @@ SDN_DEVICE float activate_approx(float x, int32_t activation) {
     if (activation == SDN_ACTIVATION_GELU) return gelu_approx(x);
     if (activation == SDN_ACTIVATION_QUICK_GELU) return x * sigmoid_approx(1.702f * x);
     if (activation == SDN_ACTIVATION_RELU) return relu(x);
+    if (activation == SDN_ACTIVATION_TANH) return tanhf(x);
     return x;
 }
 

@@ -240,7 +240,8 @@ enum {
     SDN_ACTIVATION_GELU = 2,       /* x * (1 + erf(x/sqrt 2)) / 2 */
     SDN_ACTIVATION_QUICK_GELU = 3, /* x * sigmoid(1.702 x) */
     SDN_ACTIVATION_GEGLU = 4,      /* value * gelu(gate); linear with a geglu weight only, halves the outputs */
-    SDN_ACTIVATION_RELU = 5        /* max(x, 0) */
+    SDN_ACTIVATION_RELU = 5,       /* max(x, 0) */
+    SDN_ACTIVATION_TANH = 6
 };
 
 typedef struct sdn_conv2d_params {

@@ -16,13 +16,15 @@ double twin(double x, int activation) {
             return x / (1 + std::exp(-1.702 * x));
         case SDN_ACTIVATION_RELU:
             return x < 0 ? 0 : x;
+        case SDN_ACTIVATION_TANH:
+            return std::tanh(x);
         default:
             return x;
     }
 }
 
-constexpr int kActivations[] = {SDN_ACTIVATION_NONE, SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU,
-                                SDN_ACTIVATION_RELU};
+constexpr int kActivations[] = {SDN_ACTIVATION_NONE,       SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU,
+                                SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_RELU, SDN_ACTIVATION_TANH};
 
 }  // namespace
 
@@ -79,7 +81,7 @@ TEST(ActivationErrors, BadArguments_NameThem) {
     const Array x({6}), out({5}), bytes({6}, SDN_UINT8);
     expect_error(sdn_activation(exec, out(), x(), 1), SDN_ERROR_SHAPE, {"sdn_activation", "out is [5]", "x is [6]"});
     expect_error(sdn_activation(exec, x(), x(), SDN_ACTIVATION_GEGLU), SDN_ERROR_INVALID_ARGUMENT, {"activation is 4"});
-    expect_error(sdn_activation(exec, x(), x(), SDN_ACTIVATION_RELU + 1), SDN_ERROR_INVALID_ARGUMENT, {"activation is 6"});
+    expect_error(sdn_activation(exec, x(), x(), SDN_ACTIVATION_TANH + 1), SDN_ERROR_INVALID_ARGUMENT, {"activation is 7"});
     expect_error(sdn_activation(exec, bytes(), x(), 1), SDN_ERROR_SHAPE, {"out is uint8, must be float32"});
     sdn_tensor late = dense_view(x.floats() + 1, {5});
     const sdn_tensor early = dense_view(x.floats(), {5});

@@ -103,6 +103,7 @@ TEST_P(CudaActivation, EveryDtype_EqualsTheTwin) {
         if (kind == SDN_ACTIVATION_GELU) return x * std::erfc(-x / std::sqrt(2.0)) / 2;
         if (kind == SDN_ACTIVATION_QUICK_GELU) return x / (1 + std::exp(-1.702 * x));
         if (kind == SDN_ACTIVATION_RELU) return x < 0 ? 0 : x;
+        if (kind == SDN_ACTIVATION_TANH) return std::tanh(x);
         return x;
     };
     const Device device(GetParam());
@@ -110,8 +111,8 @@ TEST_P(CudaActivation, EveryDtype_EqualsTheTwin) {
     for (const int32_t dtype : kDtypes)
         for (const int64_t count : {1, 7, 8, 9, 2047, 20011})
             for (const int64_t misalign : {0, 4})
-                for (const int32_t kind :
-                     {SDN_ACTIVATION_NONE, SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_RELU}) {
+                for (const int32_t kind : {SDN_ACTIVATION_NONE, SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU,
+                                           SDN_ACTIVATION_RELU, SDN_ACTIVATION_TANH}) {
                     const Array x = in_dtype(Array::random({count}, 1, -9, 9), dtype, misalign), wide = in_float32(x);
                     const Array out(x.shape(), dtype, misalign);
                     ok(sdn_activation(exec, out(), x(), kind));

@@ -36,6 +36,8 @@ double activate(double x, int32_t activation) {
             return x / (1 + std::exp(-1.702 * x));
         case SDN_ACTIVATION_RELU:
             return x < 0 ? 0 : x;
+        case SDN_ACTIVATION_TANH:
+            return std::tanh(x);
         default:
             return x;
     }
@@ -230,8 +232,8 @@ TEST_P(CudaLinear, ActivationOfLargeAndSmall_IsAccurate) {
     const int64_t count = static_cast<int64_t>(points.size());
     const Device device(GetParam());
     for (const int32_t dtype : kNarrow)
-        for (const int32_t activation :
-             {SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_GEGLU, SDN_ACTIVATION_RELU})
+        for (const int32_t activation : {SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_GEGLU,
+                                         SDN_ACTIVATION_RELU, SDN_ACTIVATION_TANH})
             for (const float sign : {1.0f, -1.0f}) {
                 Case c{count, 8, 0, 1, activation, false};
                 if (activation != SDN_ACTIVATION_GEGLU) c.outputs = 8;  // not the mainloop of few columns

@@ -34,6 +34,8 @@ double activate(double x, int32_t activation) {
             return x / (1 + std::exp(-1.702 * x));
         case SDN_ACTIVATION_RELU:
             return x < 0 ? 0 : x;
+        case SDN_ACTIVATION_TANH:
+            return std::tanh(x);
         default:
             return x;
     }
@@ -160,7 +162,8 @@ TEST_P(Linear, ActivationOfLargeAndSmall_IsAccurate) {
     for (float x = 1e-3f; x < 14.0f; x *= 1.01f) points.push_back(x);
     const int64_t count = static_cast<int64_t>(points.size());
     const Device device(GetParam());
-    for (const int32_t activation : {SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_RELU}) {
+    for (const int32_t activation :
+         {SDN_ACTIVATION_SILU, SDN_ACTIVATION_GELU, SDN_ACTIVATION_QUICK_GELU, SDN_ACTIVATION_RELU, SDN_ACTIVATION_TANH}) {
         for (const float sign : {1.0f, -1.0f}) {
             const Layer layer({count, 1, 0, 1, activation, false});
             layer.values[0][0] = 1.0f;

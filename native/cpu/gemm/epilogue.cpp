@@ -65,6 +65,8 @@ void Epilogue::apply(const float* sums, int64_t stride, int64_t row, int64_t row
             return finish_panel(e, sums, stride, row, rows, panel, [](vec x) { return quick_gelu(x); });
         case SDN_ACTIVATION_RELU:
             return finish_panel(e, sums, stride, row, rows, panel, [](vec x) { return relu(x); });
+        case SDN_ACTIVATION_TANH:
+            return finish_panel(e, sums, stride, row, rows, panel, [](vec x) { return tanh(x); });
         case SDN_ACTIVATION_GEGLU:
             return finish_geglu_panel(e, sums, stride, row, rows, panel);
         default:

@@ -44,6 +44,19 @@ SDN_INLINE vec relu(vec x) {
     return maximum(zero(), x);  // in this order NaN stays NaN
 }
 
+// Near 0, where 1 - 2 / (e^2x + 1) would lose digits, the odd polynomial of Cephes' tanhf.
+SDN_INLINE vec tanh(vec x) {
+    const vec a = abs(x), square = x * x;
+    vec p = broadcast(-5.70498872745e-3f);
+    p = fma(p, square, broadcast(2.06390887954e-2f));
+    p = fma(p, square, broadcast(-5.37397155531e-2f));
+    p = fma(p, square, broadcast(1.33314422036e-1f));
+    p = fma(p, square, broadcast(-3.33332819422e-1f));
+    const vec near_zero = fma(p * square, x, x);
+    const vec far = broadcast(1.0f) - broadcast(2.0f) / (exp(a + a) + broadcast(1.0f));
+    return select_less(a, broadcast(0.625f), near_zero, select_less(x, zero(), zero() - far, far));
+}
+
 // The normal distribution function at -a, a >= 0: erfc(a / sqrt 2) / 2. exp(-a^2/2) times a polynomial in 1 / (1 + a/4) that is
 // minimax for a <= 14, relative error 1.4e-8; the rounding of a^2 is made good to first order.
 SDN_INLINE vec normal_tail(vec a) {

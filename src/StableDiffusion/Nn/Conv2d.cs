@@ -2,7 +2,7 @@ using StableDiffusion.Native;
 
 namespace StableDiffusion.Nn;
 
-/// <summary>A convolution with a square kernel over NHWC images, with bias.</summary>
+/// <summary>A convolution with a square kernel over NHWC images.</summary>
 public sealed class Conv2d : Layer
 {
     private readonly PackedWeight _weight;
@@ -18,9 +18,11 @@ public sealed class Conv2d : Layer
     /// <param name="stride">1 or 2.</param>
     /// <param name="padding">Zeros around the image; by default as many as keep its size at stride 1.</param>
     /// <param name="doubles">Whether it will see images doubled by nearest neighbour; a device may prepare for that.</param>
-    public Conv2d(LayerBuilder builder, long inputs, long outputs, int kernel = 3, int stride = 1, Padding? padding = null, bool doubles = false) : base(builder)
+    /// <param name="bias">Whether it has a bias.</param>
+    public Conv2d(LayerBuilder builder, long inputs, long outputs, int kernel = 3, int stride = 1, Padding? padding = null, bool doubles = false, bool bias = true)
+        : base(builder)
     {
-        _weight = builder.Convolution(inputs, outputs, kernel, doubles);
+        _weight = builder.Convolution(inputs, outputs, kernel, doubles, bias);
         (_kernel, _stride, _padding) = (kernel, stride, padding ?? Padding.All((kernel - 1) / 2));
     }
 

@@ -116,9 +116,9 @@ public sealed class LayerBuilder
     internal PackedWeight Geglu(long inputs, long outputs, WeightScope part) =>
         Declare(WeightKind.Matrix, [2 * outputs, inputs], bias: true, [part], geglu: true);
 
-    /// <summary>Declares the weight of a convolution <c>[outputs, inputs, kernel, kernel]</c> with its bias; one that <paramref name="doubles"/> sees enlarged images.</summary>
-    internal PackedWeight Convolution(long inputs, long outputs, int kernel, bool doubles) =>
-        Declare(WeightKind.Conv2d, [outputs, inputs, kernel, kernel], bias: true, [Scope], doubles: doubles);
+    /// <summary>Declares the weight of a convolution <c>[outputs, inputs, kernel, kernel]</c> ; one that <paramref name="doubles"/> sees enlarged images.</summary>
+    internal PackedWeight Convolution(long inputs, long outputs, int kernel, bool doubles, bool bias) =>
+        Declare(WeightKind.Conv2d, [outputs, inputs, kernel, kernel], bias, [Scope], doubles: doubles);
 
     /// <summary>Declares scale and shift of a norm.</summary>
     internal PackedWeight Norm(long channels) => Declare(WeightKind.Norm, [channels], bias: true, [Scope]);

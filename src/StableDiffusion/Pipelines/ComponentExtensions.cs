@@ -1,3 +1,4 @@
+using StableDiffusion.Imaging;
 using StableDiffusion.Models.Clip;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Models.Vae;
@@ -53,6 +54,39 @@ public static class ComponentExtensions
         z.Dispose();
         return result;
     });
+
+    /// <summary>Images <c>[B,3,H,W]</c> of values in -1..1 to the UNet's latents <c>[B,C,H/8,W/8]</c>, by a tiny autoencoder.</summary>
+    public static FloatTensor Encode(this AutoencoderTiny vae, Device device, FloatTensor images) => Run(device, exec =>
+    {
+        using Tensor pixels = Upload(exec, images);
+        using Tensor latents = vae.Encode(exec, pixels);
+        return ReadImage(exec, latents);
+    });
+
+    /// <summary>The UNet's latents <c>[B,C,h,w]</c> to images <c>[B,3,H,W]</c>, about -1..1, by a tiny autoencoder.</summary>
+    public static FloatTensor Decode(this AutoencoderTiny vae, Device device, FloatTensor latents) => Run(device, exec =>
+    {
+        using Tensor z = Upload(exec, latents);
+        using Tensor image = vae.Decode(exec, z);
+        return ReadImage(exec, image);
+    });
+
+    /// <summary>One latent <c>[1,C,h,w]</c> to a picture.</summary>
+    internal static RgbImage Draw(this AutoencoderTiny vae, Device device, FloatTensor latent) => Run(device, exec =>
+    {
+        using Tensor z = Upload(exec, latent);
+        using Tensor pixels = DrawPixels(exec, vae, z);
+        var bytes = new byte[pixels.Bytes];
+        exec.Read<byte>(pixels, bytes);
+        return new RgbImage((int)pixels[2], (int)pixels[1], bytes);
+    });
+
+    /// <summary>A latent <c>[1,h,w,C]</c> to bytes <c>[1,H,W,3]</c>. Also run in measure mode, by the plan.</summary>
+    internal static Tensor DrawPixels(Exec exec, AutoencoderTiny vae, Tensor latent)
+    {
+        using Tensor image = vae.Decode(exec, latent);
+        return exec.ImageToUInt8(image);
+    }
 
     /// <summary>Runs the work twice: measuring, and then computing in an arena of the measured size.</summary>
     private static T Run<T>(Device device, Func<Exec, T> work)

@@ -62,8 +62,7 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
         Write(exec, latents, start.Latents);
         PartKeeper? keeper = start.Kept is null ? null : Keep(exec, start.Kept);
         Tensor timesteps = OwnTimesteps(exec, run);
-        request.StepEnd?.Invoke(new GenerationStep(done - 1, run.Timesteps[span.First], () => Read(exec, latents),
-            () => throw new InvalidOperationException("there is no model output before the first step")));
+        Show(done - 1, run.Timesteps[span.First], () => Read(exec, latents), null, null);
 
         // 3. The loop.
         scope.Meter.Begin(GenerationPhase.Denoising);
@@ -84,7 +83,7 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
             {
                 Write(exec, drawn, noise.Draw(Shape.Images, Shape.Channels, Shape.Height, Shape.Width));
             }
-            executor.Execute(program, latents, modelOutput, drawn);
+            DeviceTensor original = executor.Execute(program, latents, modelOutput, drawn);
             keeper?.PutBack(latents.Tensor, call + 1 < span.End ? run.AddNoise(call + 1) : (1, 0));
             if (looksAtEachStep)
             {
@@ -94,7 +93,7 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
             if (request.StepEnd is not null)
             {
                 window.WaitUntil(0, scope.Cancellation);
-                request.StepEnd(new GenerationStep(done + index, run.Timesteps[call], () => Read(exec, latents), () => Read(exec, modelOutput)));
+                Show(done + index, run.Timesteps[call], () => Read(exec, latents), () => Read(exec, modelOutput), () => Read(exec, original));
             }
         }
         window.WaitUntil(0, scope.Cancellation);
@@ -103,6 +102,14 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
             RequireFinite(exec, latents, "the last step");
         }
         return Read(exec, latents);
+    }
+
+    private void Show(int index, float timestep, Func<FloatTensor> latents, Func<FloatTensor>? modelOutput, Func<FloatTensor>? original)
+    {
+        if (request.StepEnd is not null)
+        {
+            new GenerationStep(index, timestep, new GenerationStep.Tensors(latents, modelOutput, original, Parts.Preview)).Show(request.StepEnd);
+        }
     }
 
     /// <summary>A row of equal timesteps for each call, <c>[calls,B]</c>.</summary>

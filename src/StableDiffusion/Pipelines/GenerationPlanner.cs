@@ -49,7 +49,7 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
 
     private GenerationPass Fit(GenerationRequest request, GenerationTask task, ScheduleSpan span, GenerationShape shape, bool text, bool pixels)
     {
-        MemoryPlan plan = MemoryPlan.Measure(parts, shape, span.Calls, text, pixels, task.Encodings, request.GuidanceInterval);
+        MemoryPlan plan = MemoryPlan.Measure(parts, shape, span.Calls, text, pixels, task.Encodings, request.GuidanceInterval, request.StepEnd is not null);
         return new GenerationPass(task, span, plan.Fit(parts, request.VaeTiling));
     }
 

@@ -21,26 +21,3 @@ public enum GenerationPhase
 /// <param name="Elapsed">Since the generation began.</param>
 /// <param name="StepTime">Mean time of the finished denoise steps; zero before the first is finished.</param>
 public readonly record struct GenerationProgress(GenerationPhase Phase, int Step, int Steps, double Fraction, TimeSpan Elapsed, TimeSpan StepTime);
-
-/// <summary>What one denoise step left behind: diffusers' callback_on_step_end. Valid only during the call.</summary>
-public sealed class GenerationStep
-{
-    private readonly Func<FloatTensor> _latents;
-    private readonly Func<FloatTensor> _modelOutput;
-
-    internal GenerationStep(int index, float timestep, Func<FloatTensor> latents, Func<FloatTensor> modelOutput) =>
-        (Index, Timestep, _latents, _modelOutput) = (index, timestep, latents, modelOutput);
-
-    /// <summary>0-based; -1 before the first step, when <see cref="Latents"/> are the initial ones.</summary>
-    public int Index { get; }
-
-    /// <summary>The timestep the UNet was given; before the first step, the first.</summary>
-    public float Timestep { get; }
-
-    /// <summary>A copy of the latents after the step, <c>[B,4,H/8,W/8]</c>, before the division by scaling_factor.</summary>
-    public FloatTensor Latents => _latents();
-
-    /// <summary>A copy of the guided model output that the scheduler was given, of the latents' shape.</summary>
-    /// <exception cref="InvalidOperationException">Before the first step.</exception>
-    public FloatTensor ModelOutput => _modelOutput();
-}

@@ -48,6 +48,9 @@ internal sealed record MemoryPlan
     /// <summary>The same, for one tile.</summary>
     public required Cost Tile { get; init; }
 
+    /// <summary>Arena of the preview VAE, for one image at a time, beside the loop's; 0 where steps are not looked at or need none.</summary>
+    public Cost Preview { get; init; }
+
     /// <summary>Whether the decoder works tile by tile.</summary>
     public bool Tiled { get; init; }
 
@@ -55,7 +58,7 @@ internal sealed record MemoryPlan
     public required long PersistentBytes { get; init; }
 
     /// <summary>All memory but the weights, which are loaded already.</summary>
-    public long TotalBytes => PersistentBytes + Math.Max(Math.Max(Text.Bytes, EncodeBytes), Math.Max(Denoise.Bytes + Math.Max(Step.Bytes, PromptStep.Bytes), DecodeBytes));
+    public long TotalBytes => PersistentBytes + Math.Max(Math.Max(Text.Bytes, EncodeBytes), Math.Max(LoopBytes, DecodeBytes));
 
     /// <summary>Arithmetic of all phases.</summary>
     public double TotalFlops => Text.Flops + EncodeFlops + LoopFlops + DecodeFlops;
@@ -71,6 +74,8 @@ internal sealed record MemoryPlan
 
     /// <summary>Arena of the encoder as it will work.</summary>
     public long EncodeBytes => (TiledEncode ? EncodeTile : Encode).Bytes;
+
+    private long LoopBytes => Denoise.Bytes + Math.Max(Step.Bytes, PromptStep.Bytes) + Preview.Bytes;
 
     private long DecodeBytes => (Tiled ? Tile : Decode).Bytes;
 
@@ -97,8 +102,9 @@ internal sealed record MemoryPlan
     /// <param name="decodes">Whether latents are decoded.</param>
     /// <param name="encodings">How often a picture is encoded.</param>
     /// <param name="interval">The share of the calls that is guided.</param>
+    /// <param name="previews">Whether steps may be looked at, and so decoded by the preview VAE.</param>
     public static MemoryPlan Measure(PipelineComponents parts, GenerationShape shape, int calls, bool encodes, bool decodes,
-        int encodings = 0, (double Start, double End)? interval = null)
+        int encodings = 0, (double Start, double End)? interval = null, bool previews = false)
     {
         Device device = parts.Device;
         bool switches = shape.Guided && Enumerable.Range(0, calls).Any(index => !Guidance.IsOn(interval, index, calls));
@@ -127,6 +133,7 @@ internal sealed record MemoryPlan
             Step = step,
             Decode = decode,
             Tile = tile,
+            Preview = previews ? MeasurePreview(parts, shape) : default,
             GuidanceInterval = interval,
             PromptStep = promptStep,
             Encodings = encodings,
@@ -223,6 +230,12 @@ internal sealed record MemoryPlan
     {
         using Tensor z = exec.Alloc(DType.Float32, 1, height, width, parts.Vae.Config.LatentChannels);
         LatentDecoder.DecodePixels(exec, parts.Vae, z, decoded => exec.IsFinite(decoded)).Dispose();
+    });
+
+    private static Cost MeasurePreview(PipelineComponents parts, GenerationShape shape) => parts.PreviewVae is not { } tiny ? default : Run(parts.Device, exec =>
+    {
+        using Tensor z = exec.Alloc(DType.Float32, 1, shape.Height, shape.Width, shape.Channels);
+        ComponentExtensions.DrawPixels(exec, tiny, z).Dispose();
     });
 
     private static Cost Run(Device device, Action<Exec> work)

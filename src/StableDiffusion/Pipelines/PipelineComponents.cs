@@ -1,3 +1,4 @@
+using StableDiffusion.Imaging;
 using StableDiffusion.Models.Clip;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Models.Vae;
@@ -24,6 +25,12 @@ public sealed record LoadOptions
 
     /// <summary>Which variant of the files to take, as diffusers' <c>variant</c>: "fp16". Null: the plain files, else the fp16 ones.</summary>
     public string? Variant { get; init; }
+
+    /// <summary>
+    /// A tiny autoencoder (TAESD) for previews: a folder or a file, as <see cref="AutoencoderTiny.Load(string, Device, DType, string?, CancellationToken)"/>
+    /// takes it. Null: none.
+    /// </summary>
+    public string? PreviewVae { get; init; }
 
     /// <summary>Most bytes the pipeline may use, weights included; a generation that would need more is refused before it starts. Null: what is free.</summary>
     public long? MemoryLimitBytes { get; init; }
@@ -53,6 +60,9 @@ public sealed record PipelineComponents
     /// <summary>The auto-encoder between pixels and latents.</summary>
     public required AutoencoderKL Vae { get; init; }
 
+    /// <summary>The tiny autoencoder that decodes previews (<see cref="GenerationStep.Preview"/>); null: a linear approximation does.</summary>
+    public AutoencoderTiny? PreviewVae { get; init; }
+
     /// <summary>The scheduler used when a request names none.</summary>
     public required IScheduler Scheduler { get; init; }
 
@@ -81,13 +91,18 @@ public sealed record PipelineComponents
     internal bool TakesAestheticScore => TimeIdCount == 5;
 
     /// <summary>Device memory of all weights.</summary>
-    public long WeightBytes => Unet.WeightBytes + Vae.WeightBytes + TextEncoders.Sum(encoder => encoder.WeightBytes);
+    public long WeightBytes => Unet.WeightBytes + Vae.WeightBytes + (PreviewVae?.WeightBytes ?? 0) + TextEncoders.Sum(encoder => encoder.WeightBytes);
 
     /// <summary>Pixels per latent cell on each side: 8 for every Stable Diffusion.</summary>
     public int VaeScale => Vae.Config.ScaleFactor;
 
     /// <summary>The graph instances of the UNet; sets made of one another share them.</summary>
     internal UnetGraphPool Graphs => _graphs;
+
+    /// <summary>Latents <c>[B,C,h,w]</c> to quick pictures of them.</summary>
+    internal IReadOnlyList<RgbImage> Preview(FloatTensor latents) => PreviewVae is { } tiny
+        ? [.. Enumerable.Range(0, latents[0]).Select(i => tiny.Draw(Device, latents.Slice(i, 1).Scale(1 / tiny.Config.ScalingFactor)))]
+        : LatentRgb.Of(Vae.Config.ScalingFactor).Draw(latents, VaeScale);
 
     internal PromptEncoder PromptEncoder => _promptEncoder ??= new PromptEncoder([.. Tokenizers.Zip(TextEncoders)], IsXl, ForceZerosForEmptyPrompt);
 
@@ -122,6 +137,7 @@ public sealed record PipelineComponents
                 Tokenizers = [.. numbers.Select(n => ClipTokenizer.Load(folder.Component("tokenizer" + n)))],
                 TextEncoders = [.. numbers.Select(n => Keep(ClipTextModel.Load(folder.Component("text_encoder" + n), device, dtype, options.Variant, cancellation)))],
                 Vae = Keep(AutoencoderKL.Load(folder.Component("vae"), device, vaeDType, options.Variant, cancellation)),
+                PreviewVae = options.PreviewVae is { } preview ? Keep(AutoencoderTiny.Load(preview, device, dtype, cancellation: cancellation)) : null,
                 Unet = Keep(UNet2DConditionModel.Load(folder.Component("unet"), device, dtype, options.Variant, cancellation)),
             };
             if (components.MemoryLimitBytes < components.WeightBytes)
@@ -160,6 +176,7 @@ public sealed record PipelineComponents
             encoder.Dispose();
         }
         Vae.Dispose();
+        PreviewVae?.Dispose();
         Unet.Dispose();
     }
 }

@@ -35,6 +35,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             throw new ArgumentException($"the text encoders give {width} channels, the UNet's cross-attention takes {components.Unet.Config.CrossAttentionDim[0]}");
         }
         GenerationTask.RequireKnown(components);
+        CheckPreview(components);
         (Components, _ownsParts) = (components, ownsParts);
     }
 
@@ -111,6 +112,24 @@ public sealed class StableDiffusionPipeline : IDisposable
         using Exec exec = Exec.Create(Components.Device, peak);
         exec.Cancellation = cancellation;
         return Encode(exec, request, guided);
+    }
+
+    private static void CheckPreview(PipelineComponents components)
+    {
+        if (components.PreviewVae is not { } preview)
+        {
+            return;
+        }
+        if (!preview.HasDecoder)
+        {
+            throw new ArgumentException("the preview VAE has no decoder: give the decoder's file (taesd_decoder), not the encoder's");
+        }
+        (int channels, int side) = (components.Vae.Config.LatentChannels, components.VaeScale);
+        if (preview.Config.LatentChannels != channels || preview.Config.ScaleFactor != side)
+        {
+            throw new ArgumentException($"the preview VAE decodes latents of {preview.Config.LatentChannels} channels, each {preview.Config.ScaleFactor} pixels wide, "
+                + $"but this model's have {channels} and are {side} wide");
+        }
     }
 
     /// <inheritdoc />

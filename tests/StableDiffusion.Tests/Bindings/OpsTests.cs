@@ -89,6 +89,14 @@ public class OpsTests(string deviceName)
         exec.Values(exec.Activate(exec.Floats([3], -200, 0, 200), activation)), Is.EqualTo(new[] { 0f, 0, 200 }).Within(1e-30f));
 
     [Test]
+    public void Activate_IntoTheInput_Replaces()
+    {
+        Tensor x = exec.Floats([3], -200, 0, 200);
+        exec.Activate(x, x, Activation.Tanh);
+        Assert.That(exec.Values(x), Is.EqualTo(new[] { -1f, 0, 1 }));
+    }
+
+    [Test]
     public void Attention_EqualScores_AveragesValues()
     {
         // q = 0 makes all scores equal; two heads of one channel each.

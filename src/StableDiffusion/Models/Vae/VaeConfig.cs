@@ -52,6 +52,10 @@ public sealed record VaeConfig
     public static VaeConfig Read(string folder)
     {
         ConfigReader config = ConfigReader.Open(folder);
+        if (config.Text("_class_name") == "AutoencoderTiny")
+        {
+            throw config.Bad("_class_name", "cannot take the place of the model's VAE: a tiny autoencoder decodes previews only, give it as the preview VAE");
+        }
         ImmutableArray<int> channels = config.Ints("block_out_channels", [64]);
         CheckBlocks(config, "down_block_types", "DownEncoderBlock2D", channels.Length);
         CheckBlocks(config, "up_block_types", "UpDecoderBlock2D", channels.Length);
