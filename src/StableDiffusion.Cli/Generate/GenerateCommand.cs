@@ -73,7 +73,7 @@ internal sealed class GenerateCommand : CliCommand
         for (int i = 0; i < batches.Count; i++)
         {
             PlannedImage[] batch = batches[i];
-            GenerationRequest request = job.RequestFor(batch, parts.Scheduler, initial) with { NoiseGpu = noiseGpu };
+            GenerationRequest request = job.RequestFor(batch, parts.Scheduler, parts.IsXl, initial) with { NoiseGpu = noiseGpu };
             if (i == 0)
             {
                 view.Begin(new DrawingPlan(job, request, parts));

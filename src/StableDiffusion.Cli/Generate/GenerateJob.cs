@@ -16,6 +16,7 @@ internal sealed class GenerateJob
     private readonly PictureInputs _pictures;
     private readonly int _batchSize;
     private readonly string? _firstSdxlOption;
+    private readonly ScheduleChoice? _schedule;
 
     private GenerateJob(ParseResult parsed, GenerateOptions options)
     {
@@ -35,6 +36,7 @@ internal sealed class GenerateJob
         {
             CheckScheduler(SchedulerName);
         }
+        _schedule = ScheduleChoice.Read(parsed, options);
         _pictures = PictureInputs.Read(parsed, options.Pictures);
         if (_passes.Refiner is not null && _pictures.HasMask)
         {
@@ -48,7 +50,7 @@ internal sealed class GenerateJob
         }
         _template = _passes.AddTo(_pictures.AddTo(new GenerationRequest("")
         {
-            Steps = parsed.GetValue(options.Steps),
+            Steps = ScheduleChoice.StepsOf(parsed, options, _schedule),
             GuidanceScale = parsed.GetValue(options.Guidance),
             GuidanceRescale = parsed.GetValue(options.GuidanceRescale) ?? 0,
             Eta = parsed.GetValue(options.Eta) ?? 0,
@@ -93,7 +95,7 @@ internal sealed class GenerateJob
     internal (int Width, int Height)? SourceSize => _pictures.Size;
 
     /// <summary>Steps asked for.</summary>
-    internal int Steps => _template.Steps;
+    internal int Steps => _schedule?.AddTo(_template, xl: false).Steps ?? _template.Steps;
 
     /// <summary>The pictures in groups that are drawn at the same time.</summary>
     internal IReadOnlyList<PlannedImage[]> Batches => [.. Images.Chunk(_batchSize)];
@@ -105,13 +107,14 @@ internal sealed class GenerateJob
     /// <summary>What the pipeline is asked for one group of pictures.</summary>
     /// <param name="batch">The pictures.</param>
     /// <param name="modelScheduler">The model's scheduler, whose settings a named one takes over.</param>
+    /// <param name="xl">Whether it is an SDXL model.</param>
     /// <param name="latents">Initial latents of all pictures of the call, or null.</param>
-    internal GenerationRequest RequestFor(PlannedImage[] batch, IScheduler modelScheduler, FloatTensor? latents)
+    internal GenerationRequest RequestFor(PlannedImage[] batch, IScheduler modelScheduler, bool xl, FloatTensor? latents)
     {
         // One prompt is encoded once, however many pictures it has.
         bool onePrompt = batch.All(image => image.PromptIndex == batch[0].PromptIndex);
         int[] prompts = [.. batch.Take(onePrompt ? 1 : batch.Length).Select(image => image.PromptIndex)];
-        return _template with
+        return (_schedule?.AddTo(_template, xl) ?? _template) with
         {
             Prompts = Pick(_prompts, prompts)!,
             Prompts2 = Pick(_prompts2, prompts),

@@ -48,6 +48,9 @@ internal sealed class GenerateOptions
 
     internal Option<string?> Scheduler { get; } = OptionFactory.Text("--scheduler", "NAME", "The way from noise to picture: one of the names below. [default: the model's own]");
 
+    /// <summary>Timesteps or noise levels of one's own.</summary>
+    internal ScheduleOptions Schedule { get; } = new();
+
     internal Option<double?> Eta { get; } = OptionFactory.Double("--eta", "X", "DDIM: share of fresh noise per step, 0 to 1. [default: 0]", (0, 1));
 
     internal Option<double?> GuidanceRescale { get; } = OptionFactory.Double("--guidance-rescale", "X", "Against too much contrast at high guidance, 0 to 1. [default: 0]", (0, 1));
@@ -101,7 +104,7 @@ internal sealed class GenerateOptions
         command.Add(Prompts);
         Option[] options =
         [
-            Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
+            Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
             .. Pictures.All, .. Passes.All,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];

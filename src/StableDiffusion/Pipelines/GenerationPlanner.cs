@@ -11,7 +11,7 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
     public IReadOnlyList<GenerationPass> Plan(GenerationRequest request)
     {
         IScheduler scheduler = request.Scheduler ?? parts.Scheduler;
-        var start = new SchedulerStart { Eta = request.Eta };
+        var start = new SchedulerStart { Eta = request.Eta, Timesteps = request.Timesteps, Sigmas = request.Sigmas };
         GenerationTask task = GenerationTask.For(parts, request);
         GenerationShape shape = ShapeOf(request, task);
         CheckGiven(request, shape);
@@ -24,7 +24,8 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
         (int height, int width) = hires.SizeFor(shape.ImageHeight, shape.ImageWidth, parts.VaeScale);
         Require(height <= 16384 && width <= 16384, $"hires scale: {width}x{height} is more than 16384 pixels");
         var second = new HiresTask(hires);
-        ScheduleSpan secondSpan = ScheduleSpan.Of(scheduler, hires.Steps ?? request.Steps, start, second.Strength);
+        SchedulerStart secondStart = hires.Steps is null ? start : start with { Timesteps = null, Sigmas = null };
+        ScheduleSpan secondSpan = ScheduleSpan.Of(scheduler, hires.Steps ?? request.Steps, secondStart, second.Strength);
         GenerationShape larger = shape with { ImageHeight = height, ImageWidth = width, Height = height / parts.VaeScale, Width = width / parts.VaeScale };
         return [Fit(request, task, span, shape, text, pixels: false), Fit(request, second, secondSpan, larger, text: false, pixels)];
     }

@@ -42,8 +42,21 @@ public sealed record GenerationRequest
     /// <summary>Prompt and negative embeddings instead of prompts. diffusers: prompt_embeds and its companions.</summary>
     public PromptEmbeddings? Embeddings { get; init; }
 
-    /// <summary>Denoise steps, at least 1. diffusers: num_inference_steps.</summary>
-    public int Steps { get; init; } = 50;
+    /// <summary>Denoise steps, at least 1; with <see cref="Timesteps"/> or <see cref="Sigmas"/>, as many as these say. diffusers: num_inference_steps.</summary>
+    public int Steps
+    {
+        get => Timesteps?.Count ?? Sigmas?.Count - 1 ?? field;
+        init;
+    } = 50;
+
+    /// <summary>
+    /// Timesteps to visit instead of the computed ones, descending, one per step, such as <see cref="AlignYourSteps"/>'s. Not every scheduler
+    /// takes them. diffusers: timesteps.
+    /// </summary>
+    public IReadOnlyList<double>? Timesteps { get; init; }
+
+    /// <summary>Noise levels to visit, descending, with the final one (usually 0) at the end: one more than steps. Few schedulers take them. diffusers: sigmas.</summary>
+    public IReadOnlyList<double>? Sigmas { get; init; }
 
     /// <summary>How strongly to follow the prompt; at most 1 switches guidance (and the negative prompt) off. Null: 7.5, for SDXL 5. diffusers: guidance_scale.</summary>
     public double? GuidanceScale { get; init; }
@@ -174,6 +187,9 @@ public sealed record GenerationRequest
         Require(Embeddings is not null || Prompts.Count > 0, "prompt: at least one is needed (an empty text draws unconditionally)");
         Require(Embeddings is null || Prompts.Count == 0, "prompt: give prompts or embeddings, not both");
         Require(Prompts.All(p => p is not null), "prompt: null is not a text; use an empty one to draw unconditionally");
+        Require(Timesteps is null || Sigmas is null, "timesteps: give timesteps or sigmas, not both");
+        Require(Timesteps is null or { Count: >= 1 }, "timesteps: the list is empty; give one per step");
+        Require(Sigmas is null or { Count: >= 2 }, "sigmas: give at least two, the last of which (usually 0) is where the last step ends");
         Require(Steps is >= 1 and <= 1000, $"steps: {Steps} is not between 1 and 1000");
         Require(GuidanceScale is not double scale || double.IsFinite(scale), $"guidance scale: {GuidanceScale} is not a finite number");
         Require(GuidanceRescale is >= 0 and <= 1, $"guidance rescale: {GuidanceRescale} is not between 0 and 1");

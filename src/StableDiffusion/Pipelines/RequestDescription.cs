@@ -47,6 +47,10 @@ internal static class RequestDescription
         {
             yield return ("Eta", request.Eta);
         }
+        if ((request.Timesteps ?? request.Sigmas) is { } schedule)
+        {
+            yield return (request.Timesteps is null ? "Sigmas" : "Timesteps", Text($"{string.Join(' ', schedule.Select(level => level.ToString("R", CultureInfo.InvariantCulture)))}"));
+        }
         if (request.GuidanceRescale > 0)
         {
             yield return ("CFG Rescale", request.GuidanceRescale);

@@ -12,7 +12,9 @@ public enum EdmSigmaSchedule
 
 /// <summary>
 /// Euler's method with the preconditioning of arXiv:2206.00364 (EDM), for models trained that way. Mirrors diffusers'
-/// <c>EDMEulerScheduler</c>; the model's time is a quarter of the logarithm of the noise level.
+/// <c>EDMEulerScheduler</c>; the model's time is a quarter of the logarithm of the noise level. It takes no sigmas of one's own: what
+/// diffusers' <c>set_timesteps</c> calls so are positions between the largest and the smallest level, and its pipelines cannot pass any
+/// (the class refuses lists).
 /// </summary>
 public sealed record EDMEulerScheduler : Scheduler
 {
