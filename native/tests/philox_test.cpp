@@ -32,15 +32,19 @@ class PhiloxNormal : public DeviceWithExec {
 
 }  // namespace
 
-// Salmon et al.'s known answers for philox4x32-10 (kat_vectors of Random123): counter {0, 0, 0, 0} with key {0, 0}, and all ones.
+// Salmon et al.'s known answers for philox4x32-10 (kat_vectors of Random123): zeros, ones, and
+// counter and key from the digits of pi, where every word differs.
 TEST(Philox, KnownAnswers_AreThoseOfRandom123) {
     const PhiloxBlock zeros = philox4x32_10(0, 0, 0);
     const uint32_t expected_zeros[] = {0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u};
     const PhiloxBlock ones = philox4x32_10(~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0});
     const uint32_t expected_ones[] = {0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu};
+    const PhiloxBlock pi = philox4x32_10(0x299f31d0a4093822u, 0x0370734413198a2eu, 0x85a308d3243f6a88u);
+    const uint32_t expected_pi[] = {0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u};
     for (int i = 0; i < 4; ++i) {
         EXPECT_EQ(zeros.v[i], expected_zeros[i]);
         EXPECT_EQ(ones.v[i], expected_ones[i]);
+        EXPECT_EQ(pi.v[i], expected_pi[i]);
     }
 }
 
