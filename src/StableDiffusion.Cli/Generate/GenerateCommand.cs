@@ -45,7 +45,7 @@ internal sealed class GenerateCommand : CliCommand
     {
         GenerateJob job = GenerateJob.Read(parsed, _options);
         job.CheckModel(ModelFolder.Open(job.Model));
-        OutputPattern.EnsureWritable(job.SaveLatentsTo is null ? job.Files : [.. job.Files, job.SaveLatentsTo]);
+        OutputPattern.EnsureWritable(job.AllFiles);
         GenerationView view = parsed.GetValue(_options.Json) ? new JsonView(_terminal)
             : parsed.GetValue(_options.Quiet) ? new QuietView(_terminal)
             : _terminal.ErrIsTerminal ? new BarView(_terminal)
@@ -54,9 +54,9 @@ internal sealed class GenerateCommand : CliCommand
         {
             view.Loading(job.Model);
             using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
-            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
+            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit), PreviewVae = parsed.GetValue(_options.Previews.Vae) };
             using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
-            using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, options, _cancellation);
+            using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, options with { PreviewVae = null }, _cancellation);
             Draw(job, pipeline, refinement, parsed.GetValue(_options.Rng)?.GpuOn(device), view);
         });
         view.Finish();

@@ -32,6 +32,7 @@ internal sealed class GenerateJob
         SchedulerName = parsed.GetValue(options.Scheduler);
         SaveLatentsTo = parsed.GetValue(options.SaveLatents);
         LatentsFrom = parsed.GetValue(options.Latents);
+        Preview = PreviewFile.Read(parsed, options.Previews);
         if (SchedulerName is not null)
         {
             CheckScheduler(SchedulerName);
@@ -94,6 +95,12 @@ internal sealed class GenerateJob
     /// <summary>Size of the picture to start from, if any.</summary>
     internal (int Width, int Height)? SourceSize => _pictures.Size;
 
+    /// <summary>Where previews go, if anywhere.</summary>
+    internal PreviewFile? Preview { get; }
+
+    /// <summary>Everything that will be written.</summary>
+    internal IReadOnlyList<string> AllFiles => [.. Files.Concat(new[] { SaveLatentsTo, Preview?.Path }.OfType<string>())];
+
     /// <summary>Steps asked for.</summary>
     internal int Steps => _schedule?.AddTo(_template, xl: false).Steps ?? _template.Steps;
 
@@ -125,6 +132,7 @@ internal sealed class GenerateJob
             Scheduler = SchedulerName is null ? null : Schedulers.Scheduler.Create(SchedulerName, modelScheduler as Scheduler),
             Latents = latents?.Slice(batch[0].Index, batch.Length),
             Variation = _passes.VariationFrom(batch[0]),
+            StepEnd = Preview is null ? null : Preview.Write,
         };
     }
 

@@ -95,6 +95,9 @@ internal sealed class GenerateOptions
     /// <summary>Variations, a second pass, a refiner.</summary>
     internal PassOptions Passes { get; } = new();
 
+    /// <summary>Looking at a picture while it is drawn.</summary>
+    internal PreviewOptions Previews { get; } = new();
+
     /// <summary>SDXL's sizes and crop corners.</summary>
     internal SdxlOptions Sdxl { get; } = new();
 
@@ -105,7 +108,7 @@ internal sealed class GenerateOptions
         Option[] options =
         [
             Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
-            .. Pictures.All, .. Passes.All,
+            .. Pictures.All, .. Passes.All, .. Previews.All,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
         foreach (Option option in options)

@@ -10,7 +10,7 @@ internal sealed class Refinement : IDisposable
     private readonly StableDiffusionPipeline _pipeline;
 
     private Refinement(PipelineComponents parts, PipelineComponents @base) =>
-        (_parts, _pipeline) = (parts, new StableDiffusionPipeline(parts with { Vae = @base.Vae }));
+        (_parts, _pipeline) = (parts, new StableDiffusionPipeline(parts with { Vae = @base.Vae, PreviewVae = @base.PreviewVae }));
 
     /// <summary>The model's name.</summary>
     internal string Name => _parts.Name;

@@ -163,6 +163,20 @@ public class PictureTaskTests
         Assert.That(Inspect(), Does.Contain("0.2-0.6"));
     }
 
+    [Test]
+    public void Generate_Preview_WritesWhatThePictureWouldBe()
+    {
+        string preview = _folder["preview.png"];
+        using RgbImage plain = Draw(Prompt, "--size", "32");
+        using RgbImage drawn = Draw(Prompt, "--size", "32", "--preview", preview, "--preview-every", "3");
+        Tolerances.AssertEqual(drawn.Pixels, plain.Pixels, [32, 32, 3], "looking does not change the picture");
+        using RgbImage approximate = RgbImage.Load(preview);
+        Assert.That((approximate.Width, approximate.Height), Is.EqualTo((32, 32)));
+        Draw(Prompt, "--size", "32", "--preview", preview, "--preview-vae", Fixtures.PathOf("taesd", "model")).Dispose();
+        using RgbImage decoded = RgbImage.Load(preview);
+        Assert.That(Difference(decoded, approximate), Is.Positive);
+    }
+
     static IEnumerable<TestCaseData> BadArguments()
     {
         (string Name, string[] Args, string[] Words)[] cases =
@@ -188,6 +202,8 @@ public class PictureTaskTests
             ("HiresScaleOne", ["--hires", "1"], ["--hires", "above 1"]),
             ("HiresWithMask", ["--image", "SOURCE", "--mask", "MASK32", "--hires", "2"], ["hires", "mask"]),
             ("GuidanceIntervalBackwards", ["--guidance-interval", "0.8-0.1"], ["--guidance-interval", "0.1-0.8"]),
+            ("PreviewVaeAlone", ["--preview-vae", "x"], ["--preview-vae", "--preview"]),
+            ("PreviewNoPng", ["--preview", "x.jpg"], ["--preview", "x.jpg", ".png"]),
             ("RefinerWithSd1", ["--refiner", "DEMO"], ["--refiner", "SDXL"]),
             ("RefinerStartAlone", ["--refiner-start", "0.8"], ["--refiner-start", "--refiner"]),
             ("RefinerStartZero", ["--refiner", "DEMO", "--refiner-start", "0"], ["--refiner-start", "above 0"]),
