@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
 using StableDiffusion.Cli.Bench;
+using StableDiffusion.Cli.Convert;
 using StableDiffusion.Cli.Doctor;
 using StableDiffusion.Cli.Generate;
 using StableDiffusion.Cli.Inspect;
@@ -59,6 +60,7 @@ internal static class CommandLineApp
         {
             new GenerateCommand(terminal, cancellation),
             new InspectCommand(terminal),
+            new ConvertCommand(terminal, cancellation),
             new BenchCommand(terminal, cancellation),
             new DoctorCommand(terminal),
         };

@@ -32,6 +32,7 @@ internal sealed class HelpWithNotes(Terminal terminal) : SynchronousCommandLineA
           {CommandLineApp.Name} generate "a red circle on a blue background" --seed 1024 -o circle.png
           {CommandLineApp.Name} generate "a lighthouse at dusk" --model path/to/stable-diffusion-v1-5 --steps 30
           {CommandLineApp.Name} inspect circle.png
+          {CommandLineApp.Name} convert model.ckpt model-folder --dtype fp16
           {CommandLineApp.Name} bench --arch sd15 --size 512
           {CommandLineApp.Name} doctor
 

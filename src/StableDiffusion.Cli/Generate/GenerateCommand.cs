@@ -44,7 +44,10 @@ internal sealed class GenerateCommand : CliCommand
     private int Run(ParseResult parsed)
     {
         GenerateJob job = GenerateJob.Read(parsed, _options);
-        job.CheckModel(ModelFolder.Open(job.Model));
+        using (ModelSource model = ModelSource.Open(job.Model))
+        {
+            job.CheckModel(model);
+        }
         OutputPattern.EnsureWritable(job.AllFiles);
         GenerationView view = parsed.GetValue(_options.Json) ? new JsonView(_terminal)
             : parsed.GetValue(_options.Quiet) ? new QuietView(_terminal)
@@ -54,7 +57,7 @@ internal sealed class GenerateCommand : CliCommand
         {
             view.Loading(job.Model);
             using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
-            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit), PreviewVae = parsed.GetValue(_options.Previews.Vae) };
+            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit), Vae = parsed.GetValue(_options.Vae), PreviewVae = parsed.GetValue(_options.Previews.Vae) };
             using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
             using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, options with { PreviewVae = null }, _cancellation);
             Draw(job, pipeline, refinement, parsed.GetValue(_options.Rng)?.GpuOn(device), view);

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using StableDiffusion.Imaging;
-using StableDiffusion.Models.Vae;
 using StableDiffusion.Pipelines;
 using StableDiffusion.Schedulers;
 
@@ -175,7 +174,7 @@ internal sealed class GenerateJob
 
     /// <summary>Finds what does not go with a model before it is loaded, which takes a while for a real one.</summary>
     /// <exception cref="CliException">Names the option.</exception>
-    internal void CheckModel(ModelFolder model)
+    internal void CheckModel(ModelSource model)
     {
         if (_passes.Refiner is not null && !ModelFolder.Open(_passes.Refiner).Has("text_encoder_2"))
         {
@@ -185,7 +184,8 @@ internal sealed class GenerateJob
         {
             throw CliException.Usage($"{_firstSdxlOption} is for SDXL models, and '{Model}' is none; leave it out");
         }
-        int scale = VaeConfig.Read(model.Component("vae")).ScaleFactor;
+        const int UsualScale = 8; // Of every VAE that a model without one could be given.
+        int scale = model.Has("vae") ? model.ReadVaeConfig().ScaleFactor : UsualScale;
         foreach ((string name, int? side) in new[] { ("width", _template.Width), ("height", _template.Height) })
         {
             if (side is int pixels && pixels % scale != 0)

@@ -14,8 +14,10 @@ internal sealed class GenerateOptions
         Arity = ArgumentArity.OneOrMore,
     };
 
-    internal Option<string> Model { get; } = OptionFactory.TextWithDefault("--model", "FOLDER",
-        "Model in the diffusers layout (model_index.json, unet/, vae/, text_encoder/, ...). The default draws coloured shapes and comes with the program.", ModelFolder.BuiltIn, "-m");
+    internal Option<string> Model { get; } = OptionFactory.TextWithDefault("--model", "PATH",
+        "Model: a folder in the diffusers layout (model_index.json, unet/, vae/, text_encoder/, ...) or a single file (.safetensors, .ckpt). The default draws coloured shapes and comes with the program.", ModelFolder.BuiltIn, "-m");
+
+    internal Option<string?> Vae { get; } = OptionFactory.Text("--vae", "PATH", "VAE to take instead of the model's own: a folder of diffusers or a file. [default: the model's]");
 
     internal Option<string> Output { get; } = OptionFactory.TextWithDefault("--output", "FILE",
         "Where to write: a .png file, a folder, or a pattern with {seed}, {index} and {prompt}, as in pictures/{prompt}-{seed}.png. Several pictures that would get one name are numbered -0001, -0002, ... Missing folders are made, existing files replaced.",
@@ -107,7 +109,7 @@ internal sealed class GenerateOptions
         command.Add(Prompts);
         Option[] options =
         [
-            Model, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
+            Model, Vae, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
             .. Pictures.All, .. Passes.All, .. Previews.All,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];

@@ -1,5 +1,7 @@
 using System.CommandLine;
+using System.Runtime.ExceptionServices;
 using System.Text.Json.Nodes;
+using StableDiffusion.Pipelines;
 
 namespace StableDiffusion.Cli.Inspect;
 
@@ -8,7 +10,9 @@ internal sealed class InspectCommand : CliCommand
 {
     private static readonly byte[] PngSignature = [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
 
-    private readonly Argument<string> _path = new("PATH") { Description = "A model folder (diffusers layout) or one of its components, a .safetensors file or .index.json, or a PNG." };
+    private static readonly string[] WeightNames = [".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"];
+
+    private readonly Argument<string> _path = new("PATH") { Description = "A model folder (diffusers layout) or one of its components, a file of weights (.safetensors, .ckpt, .pt, .bin) or .index.json, or a PNG." };
     private readonly Option<bool> _all = OptionFactory.Flag("--all", "List every tensor of a weights file, not only its parts.", "-a");
     private readonly Option<bool> _json = OptionFactory.Flag("--json", "Print one JSON object.");
     private readonly Terminal _terminal;
@@ -59,9 +63,35 @@ internal sealed class InspectCommand : CliCommand
         {
             return new WeightsReport(path);
         }
-        return StartsLikePng(path) ? new PngReport(path)
-            : path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) ? new WeightsReport(path)
-            : throw CliException.File($"'{path}': neither a PNG nor a .safetensors file; give one of these or a model folder");
+        if (StartsLikePng(path))
+        {
+            return new PngReport(path);
+        }
+        return WeightNames.Any(name => path.EndsWith(name, StringComparison.OrdinalIgnoreCase)) ? ReadWeights(path)
+            : throw CliException.File($"'{path}': neither a PNG nor a .safetensors file, nor one of PyTorch ({string.Join(", ", WeightNames.Skip(1))}); give one of these or a model folder");
+    }
+
+    /// <summary>A single-file model, or else the tensors with what can be told of them.</summary>
+    private static IReport ReadWeights(string path)
+    {
+        try
+        {
+            using SingleFileModel model = SingleFileModel.Open(path);
+            return new CheckpointReport(model, new WeightsReport(path));
+        }
+        catch (Exception failure) when (failure is NotSupportedException or IOException)
+        {
+            // A file of something else has tensors too; of one that has none, the first failure says what it is.
+            try
+            {
+                return new WeightsReport(path, failure.Message);
+            }
+            catch (IOException)
+            {
+                ExceptionDispatchInfo.Throw(failure);
+                throw;
+            }
+        }
     }
 
     private static IReport ReadFolder(string folder) =>

@@ -68,15 +68,7 @@ internal sealed class ModelReport : IReport
         if (_components.Find(c => c.Name == "unet") is { } unet)
         {
             _facts.Add(("family", Family(unet.Config)));
-            _facts.Add(("task", Component.Number(unet.Config, "in_channels") switch
-            {
-                4 => "text to image",
-                5 => "depth to image",
-                7 => "upscaling",
-                8 => "instructed editing",
-                9 => "inpainting",
-                var channels => $"unknown ({channels} input channels)",
-            }));
+            _facts.Add(("task", TaskOf(Component.Number(unet.Config, "in_channels"))));
         }
         if (NativeSize() is { } size)
         {
@@ -90,6 +82,17 @@ internal sealed class ModelReport : IReport
         _facts.Add(("parameters", Units.Count(_components.Sum(c => c.Weights?.Parameters ?? 0))));
         _facts.Add(("weights", Units.Bytes(_components.Sum(c => c.Weights?.Bytes ?? 0))));
     }
+
+    /// <summary>What a UNet with so many channels in is for.</summary>
+    internal static string TaskOf(int? channels) => channels switch
+    {
+        4 => "text to image",
+        5 => "depth to image",
+        7 => "upscaling",
+        8 => "instructed editing",
+        9 => "inpainting",
+        _ => $"unknown ({channels} input channels)",
+    };
 
     private static string Family(JsonObject unet) =>
         Component.Text(unet, "addition_embed_type") == "text_time" ? "Stable Diffusion XL"

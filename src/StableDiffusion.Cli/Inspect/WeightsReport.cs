@@ -9,13 +9,19 @@ internal sealed class WeightsReport : IReport
     // A file with no more tensors than this is listed whole.
     private const int ShortList = 40;
 
+    private const int LongestMetadata = 500;
+
     private readonly List<(string Name, WeightInfo Info)> _tensors = [];
     private readonly IReadOnlyDictionary<string, string> _metadata;
     private readonly string _path;
+    private readonly string? _note;
 
-    internal WeightsReport(string path)
+    /// <summary>Reads a file's list of tensors.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="note">What else is known of it.</param>
+    internal WeightsReport(string path, string? note = null)
     {
-        _path = path;
+        (_path, _note) = (path, note);
         using IWeightSource source = WeightFile.Open(path);
         foreach (string name in source.Names!)
         {
@@ -42,9 +48,13 @@ internal sealed class WeightsReport : IReport
     public void Write(Terminal terminal, bool all)
     {
         terminal.Out.WriteLine($"{_path}: {_tensors.Count} tensors, {Units.Count(Parameters)} parameters, {DTypes}, {Units.Bytes(Bytes)}");
+        if (_note is not null)
+        {
+            terminal.Out.WriteLine(_note);
+        }
         foreach ((string key, string value) in _metadata.OrderBy(m => m.Key, StringComparer.Ordinal))
         {
-            terminal.Out.WriteLine($"metadata {key}: {value}");
+            terminal.Out.WriteLine($"metadata {key}: {(value.Length <= LongestMetadata || all ? value : $"{value[..LongestMetadata]}... ({value.Length} characters)")}");
         }
         terminal.Out.WriteLine();
         if (all || _tensors.Count <= ShortList)
@@ -61,6 +71,7 @@ internal sealed class WeightsReport : IReport
     {
         ["kind"] = "weights",
         ["path"] = _path,
+        ["note"] = _note,
         ["parameters"] = Parameters,
         ["bytes"] = Bytes,
         ["metadata"] = new JsonObject(_metadata.Select(m => KeyValuePair.Create(m.Key, (JsonNode?)m.Value))),

@@ -106,8 +106,30 @@ public sealed record Architecture(string Name, string Title, UnetConfig Unet, Va
             },
         ]);
 
+    /// <summary>SDXL's refiner, which finishes what the base began. Mirrors huggingface.co/stabilityai/stable-diffusion-xl-refiner-1.0/tree/main.</summary>
+    public static Architecture StableDiffusionXLRefiner { get; } = new(
+        "sdxl-refiner",
+        "Stable Diffusion XL refiner",
+        new UnetConfig
+        {
+            SampleSize = (128, 128),
+            BlockOutChannels = [384, 768, 1536, 1536],
+            DownBlockTypes = [UnetConfig.DownBlock, UnetConfig.CrossAttnDownBlock, UnetConfig.CrossAttnDownBlock, UnetConfig.DownBlock],
+            UpBlockTypes = [UnetConfig.UpBlock, UnetConfig.CrossAttnUpBlock, UnetConfig.CrossAttnUpBlock, UnetConfig.UpBlock],
+            TransformerLayersPerBlock = [[4, 4], [4, 4], [4, 4], [4, 4]],
+            UpTransformerLayersPerBlock = [[4, 4, 4], [4, 4, 4], [4, 4, 4], [4, 4, 4]],
+            NumAttentionHeads = [6, 12, 24, 24],
+            CrossAttentionDim = [1280, 1280, 1280, 1280],
+            UseLinearProjection = true,
+            AddTextTime = true,
+            AdditionTimeEmbedDim = 256,
+            ProjectionClassEmbeddingsInputDim = 2560,
+        },
+        StableDiffusionXL.Vae,
+        [StableDiffusionXL.TextEncoders[1]]);
+
     /// <summary>All of them.</summary>
-    public static IReadOnlyList<Architecture> All { get; } = [StableDiffusion15, StableDiffusion21, StableDiffusionXL];
+    public static IReadOnlyList<Architecture> All { get; } = [StableDiffusion15, StableDiffusion21, StableDiffusionXL, StableDiffusionXLRefiner];
 
     /// <summary>The one of a short name.</summary>
     /// <exception cref="ArgumentException">There is none; the text lists all.</exception>

@@ -22,25 +22,41 @@ internal sealed class ConfigReader
         string path = Path.Combine(folder, "config.json");
         try
         {
-            using FileStream stream = File.OpenRead(path);
-            if (stream.Length > MaxBytes)
-            {
-                throw new InvalidConfigException($"'{path}' has {stream.Length} bytes, too many for a model's configuration.");
-            }
-            using JsonDocument document = JsonDocument.Parse(stream, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-            return document.RootElement.ValueKind == JsonValueKind.Object
-                ? new ConfigReader(path, document.RootElement.Clone())
-                : throw new InvalidConfigException($"'{path}' is not a JSON object.");
+            long bytes = new FileInfo(path).Length;
+            return bytes > MaxBytes
+                ? throw new InvalidConfigException($"'{path}' has {bytes} bytes, too many for a model's configuration.")
+                : Parse(path, File.ReadAllText(path));
         }
         catch (Exception failure) when (failure is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new InvalidConfigException($"'{path}' cannot be read: there is no such file; a model's component has its config.json beside its weights.", failure);
+            throw Missing(path, failure);
         }
-        catch (Exception failure) when (failure is JsonException or UnauthorizedAccessException)
+        catch (UnauthorizedAccessException failure)
         {
             throw new InvalidConfigException($"'{path}' cannot be read: {failure.Message}", failure);
         }
     }
+
+    /// <summary>Reads a configuration from its text.</summary>
+    /// <param name="path">Where it is from, for messages.</param>
+    /// <param name="json">The text; null where there is none.</param>
+    public static ConfigReader Parse(string path, string? json)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(json ?? throw Missing(path, null), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            return document.RootElement.ValueKind == JsonValueKind.Object
+                ? new ConfigReader(path, document.RootElement.Clone())
+                : throw new InvalidConfigException($"'{path}' is not a JSON object.");
+        }
+        catch (JsonException failure)
+        {
+            throw new InvalidConfigException($"'{path}' cannot be read: {failure.Message}", failure);
+        }
+    }
+
+    private static InvalidConfigException Missing(string path, Exception? failure) =>
+        new($"'{path}' cannot be read: there is no such file; a model's component has its config.json beside its weights.", failure!);
 
     /// <summary>True where the key has a value other than null.</summary>
     public bool Has(string key) => Find(key) is not null;

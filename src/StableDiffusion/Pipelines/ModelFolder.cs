@@ -1,35 +1,27 @@
-using System.Text.Json;
+using StableDiffusion.Models;
+using StableDiffusion.Tokenizers;
+using StableDiffusion.Weights;
 
 namespace StableDiffusion.Pipelines;
 
 /// <summary>A model in the diffusers layout: model_index.json and one folder per component.</summary>
-public sealed class ModelFolder
+public sealed class ModelFolder : ModelSource
 {
     /// <summary>The demo model that ships with the library: coloured shapes, 128x128.</summary>
     public const string BuiltIn = "models/shapes";
 
-    private static readonly string[] Supported = ["StableDiffusionPipeline", "StableDiffusionXLPipeline"];
+    private const string Index = "model_index.json";
 
-    private ModelFolder(string path, string className, bool forceZerosForEmptyPrompt) =>
-        (Path, ClassName, ForceZerosForEmptyPrompt) = (path, className, forceZerosForEmptyPrompt);
+    private ModelFolder(string path, string indexPath, string index) : base(path, indexPath, index) { }
 
-    /// <summary>The folder.</summary>
-    public string Path { get; }
-
-    /// <summary>The pipeline class that model_index.json names.</summary>
-    public string ClassName { get; }
-
-    /// <summary>SDXL: no negative prompt means zero embeddings instead of those of an empty text.</summary>
-    public bool ForceZerosForEmptyPrompt { get; }
-
-    /// <summary>Last part of the path, for the picture's metadata.</summary>
-    public string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(Path));
+    /// <inheritdoc/>
+    public override string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(Path));
 
     /// <summary>The folder of a component, such as <c>unet</c>.</summary>
     public string Component(string name) => System.IO.Path.Combine(Path, name);
 
-    /// <summary>Whether the model has a component.</summary>
-    public bool Has(string name) => Directory.Exists(Component(name));
+    /// <inheritdoc/>
+    public override bool Has(string component) => Directory.Exists(Component(component));
 
     /// <summary>Where a model name is looked for: as it stands, against the current directory, and then beside the library.</summary>
     public static IEnumerable<string> Candidates(string path) => System.IO.Path.IsPathRooted(path)
@@ -41,35 +33,35 @@ public sealed class ModelFolder
     /// <exception cref="FileNotFoundException">No such folder, or no model_index.json in it; names the places looked at.</exception>
     /// <exception cref="NotSupportedException">A pipeline class of another family; names it and those that work.</exception>
     /// <exception cref="InvalidDataException">model_index.json is not what it should be.</exception>
-    public static ModelFolder Open(string path)
+    public static new ModelFolder Open(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         string[] candidates = [.. Candidates(path)];
         string folder = candidates.FirstOrDefault(Directory.Exists)
-            ?? throw new FileNotFoundException(File.Exists(path)
-                ? $"{path} is a file; a model is a folder in the diffusers layout (model_index.json, unet/, vae/, text_encoder/, ...)."
-                : $"no model folder at {string.Join(" or ", candidates)}; give the path of a folder in the diffusers layout.");
-        string index = System.IO.Path.Combine(folder, "model_index.json");
-        if (!File.Exists(index))
-        {
-            throw new FileNotFoundException($"{folder} has no model_index.json, so it is not a model in the diffusers layout.");
-        }
-        JsonElement json;
-        try
-        {
-            json = JsonSerializer.Deserialize<JsonElement>(File.ReadAllText(index));
-        }
-        catch (JsonException e)
-        {
-            throw new InvalidDataException($"{index} is not JSON: {e.Message}");
-        }
-        string className = json.ValueKind == JsonValueKind.Object && json.TryGetProperty("_class_name", out JsonElement name) ? name.ToString() : "";
-        if (!Supported.Contains(className))
-        {
-            throw new NotSupportedException(
-                $"{index}: a {(className.Length > 0 ? className : "model without _class_name")} cannot be drawn with; {string.Join(" and ", Supported)} can.");
-        }
-        bool zeros = !json.TryGetProperty("force_zeros_for_empty_prompt", out JsonElement force) || force.ValueKind == JsonValueKind.True;
-        return new ModelFolder(folder, className, zeros);
+            ?? throw new FileNotFoundException(
+                $"no model at {string.Join(" or ", candidates)}; give the path of a folder in the diffusers layout ({Index}, unet/, vae/, text_encoder/, ...) or of a single file (.safetensors, .ckpt).");
+        string index = System.IO.Path.Combine(folder, Index);
+        return File.Exists(index)
+            ? new ModelFolder(folder, index, File.ReadAllText(index))
+            : throw new FileNotFoundException($"{folder} has no {Index}, so it is not a model in the diffusers layout.");
     }
+
+    /// <inheritdoc/>
+    public override IWeightSource OpenWeights(string component, string? variant = null) => WeightFolder.Open(Component(component), variant);
+
+    /// <inheritdoc/>
+    public override ClipTokenizer LoadTokenizer(string textEncoder) => ClipTokenizer.Load(Component(TokenizerOf(textEncoder)));
+
+    /// <summary>Nothing to release.</summary>
+    public override void Dispose()
+    {
+    }
+
+    /// <inheritdoc/>
+    internal override string? ReadText(string file) => File.Exists(NameOf(file)) ? File.ReadAllText(NameOf(file)) : null;
+
+    /// <inheritdoc/>
+    internal override string NameOf(string file) => System.IO.Path.Combine(Path, file.Replace('/', System.IO.Path.DirectorySeparatorChar));
+
+    private protected override ConfigReader ReadConfig(string component) => ConfigReader.Open(Component(component));
 }

@@ -5,6 +5,7 @@ using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
 using StableDiffusion.Schedulers;
 using StableDiffusion.Tokenizers;
+using StableDiffusion.Weights;
 
 namespace StableDiffusion.Pipelines;
 
@@ -23,7 +24,10 @@ public sealed record LoadOptions
     /// <summary>The type that a VAE gets on a device.</summary>
     public DType DTypeFor(Device device, VaeConfig vae) => WeightDType is null && device.Kind == DeviceKind.Cuda && vae.ForceUpcast ? DType.BFloat16 : DTypeFor(device);
 
-    /// <summary>Which variant of the files to take, as diffusers' <c>variant</c>: "fp16". Null: the plain files, else the fp16 ones.</summary>
+    /// <summary>
+    /// Which variant of the files to take, as diffusers' <c>variant</c>: "fp16". Null: the plain files, else the fp16 ones. Of a single file "ema"
+    /// takes the averaged weights of the UNet, which some hold beside the plain ones.
+    /// </summary>
     public string? Variant { get; init; }
 
     /// <summary>
@@ -31,6 +35,12 @@ public sealed record LoadOptions
     /// takes it. Null: none.
     /// </summary>
     public string? PreviewVae { get; init; }
+
+    /// <summary>A VAE to take instead of the model's own: a folder of diffusers, or a file. Null: the model's.</summary>
+    public string? Vae { get; init; }
+
+    /// <summary>What the model predicts, where its files say nothing or the wrong thing. Null: what they say, and where they do not, what its UNet answers.</summary>
+    public PredictionType? PredictionType { get; init; }
 
     /// <summary>Most bytes the pipeline may use, weights included; a generation that would need more is refused before it starts. Null: what is free.</summary>
     public long? MemoryLimitBytes { get; init; }
@@ -106,18 +116,49 @@ public sealed record PipelineComponents
 
     internal PromptEncoder PromptEncoder => _promptEncoder ??= new PromptEncoder([.. Tokenizers.Zip(TextEncoders)], IsXl, ForceZerosForEmptyPrompt);
 
-    /// <summary>Loads all parts of a model folder.</summary>
-    /// <param name="path">A folder in the diffusers layout, see <see cref="ModelFolder.Open"/>.</param>
+    /// <summary>Loads all parts of a model.</summary>
+    /// <param name="path">A folder in the diffusers layout, or a single file (.safetensors, .ckpt), see <see cref="ModelSource.Open"/>.</param>
     /// <param name="device">Where the weights go.</param>
     /// <param name="options">How.</param>
     /// <param name="cancellation">Looked at between tensors.</param>
     /// <exception cref="IOException">Files that are missing or damaged; the text names file and tensor.</exception>
+    /// <exception cref="NotSupportedException">A model of another family; the text names it.</exception>
     /// <exception cref="OutOfDeviceMemoryException">The weights do not fit.</exception>
     public static PipelineComponents Load(string path, Device device, LoadOptions? options = null, CancellationToken cancellation = default)
     {
+        using ModelSource model = ModelSource.Open(path);
+        return Load(model, device, options, cancellation);
+    }
+
+    /// <summary>Loads all parts of a model that is open.</summary>
+    /// <inheritdoc cref="Load(string, Device, LoadOptions?, CancellationToken)"/>
+    public static PipelineComponents Load(ModelSource model, Device device, LoadOptions? options = null, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
         options ??= new LoadOptions();
-        ModelFolder folder = ModelFolder.Open(path);
-        DType dtype = options.DTypeFor(device), vaeDType = options.DTypeFor(device, VaeConfig.Read(folder.Component("vae")));
+        DType dtype = options.DTypeFor(device);
+        UnetConfig unetConfig = model.ReadUnetConfig();
+        ClipTextModel LoadTextEncoder(string name)
+        {
+            ClipTextConfig config = model.ReadTextEncoderConfig(name);
+            using IWeightSource weights = model.OpenWeights(name, options.Variant);
+            return ClipTextModel.Load(config, weights, device, dtype, cancellation);
+        }
+        AutoencoderKL LoadVae()
+        {
+            (VaeConfig config, IWeightSource weights) = options.Vae is null ? (model.ReadVaeConfig(), model.OpenWeights("vae", options.Variant)) : VaeFile.Open(options.Vae, model, options.Variant);
+            using (weights)
+            {
+                return config.LatentChannels == unetConfig.OutChannels
+                    ? AutoencoderKL.Load(config, weights, device, options.DTypeFor(device, config), cancellation)
+                    : throw new InvalidWeightsException($"'{weights.Location}' has latents of {config.LatentChannels} channels, but the UNet of '{model.Path}' draws {unetConfig.OutChannels}: take the VAE of its family.");
+            }
+        }
+        UNet2DConditionModel LoadUnet()
+        {
+            using IWeightSource weights = model.OpenWeights("unet", options.Variant);
+            return UNet2DConditionModel.Load(unetConfig, weights, device, dtype, cancellation);
+        }
         var loaded = new Stack<IDisposable>();
         T Keep<T>(T part) where T : IDisposable
         {
@@ -126,23 +167,30 @@ public sealed record PipelineComponents
         }
         try
         {
-            string[] numbers = folder.Has("text_encoder_2") ? ["", "_2"] : [""];
+            IReadOnlyList<string> encoders = model.TextEncoders is { Count: > 0 } there ? there : ["text_encoder"]; // Which says what is missing.
+            AutoencoderKL vae = Keep(LoadVae());
+            UNet2DConditionModel unet = Keep(LoadUnet());
+            PredictionType? prediction = options.PredictionType ?? (model.Prediction is null ? PredictionProbe.Ask(unet, device) : null);
+            if (model.Prediction is null)
+            {
+                unet.TrainedAt(FamilyDefaults.SampleSizeOfSD2(prediction, unetConfig.InChannels));
+            }
             var components = new PipelineComponents
             {
                 Device = device,
-                Name = folder.Name,
-                ForceZerosForEmptyPrompt = folder.ForceZerosForEmptyPrompt,
+                Name = model.Name,
+                ForceZerosForEmptyPrompt = model.ForceZerosForEmptyPrompt,
                 MemoryLimitBytes = options.MemoryLimitBytes,
-                Scheduler = LoadScheduler(folder),
-                Tokenizers = [.. numbers.Select(n => ClipTokenizer.Load(folder.Component("tokenizer" + n)))],
-                TextEncoders = [.. numbers.Select(n => Keep(ClipTextModel.Load(folder.Component("text_encoder" + n), device, dtype, options.Variant, cancellation)))],
-                Vae = Keep(AutoencoderKL.Load(folder.Component("vae"), device, vaeDType, options.Variant, cancellation)),
+                Scheduler = model.LoadScheduler(prediction),
+                Tokenizers = [.. encoders.Select(model.LoadTokenizer)],
+                TextEncoders = [.. encoders.Select(name => Keep(LoadTextEncoder(name)))],
+                Vae = vae,
                 PreviewVae = options.PreviewVae is { } preview ? Keep(AutoencoderTiny.Load(preview, device, dtype, cancellation: cancellation)) : null,
-                Unet = Keep(UNet2DConditionModel.Load(folder.Component("unet"), device, dtype, options.Variant, cancellation)),
+                Unet = unet,
             };
             if (components.MemoryLimitBytes < components.WeightBytes)
             {
-                throw new OutOfDeviceMemoryException($"Loading the weights of {folder.Path}", components.WeightBytes, options.MemoryLimitBytes!.Value,
+                throw new OutOfDeviceMemoryException($"Loading the weights of {model.Path}", components.WeightBytes, options.MemoryLimitBytes!.Value,
                     "Raise the memory limit, or load with fp16 or bf16 weights.");
             }
             return components;
@@ -155,13 +203,6 @@ public sealed record PipelineComponents
             }
             throw;
         }
-    }
-
-    /// <summary>As diffusers' pipelines: those of SD 1.x and 2.x mend old scheduler configs, SDXL's do not.</summary>
-    private static Scheduler LoadScheduler(ModelFolder folder)
-    {
-        Scheduler scheduler = Schedulers.Scheduler.Load(folder.Component("scheduler"));
-        return folder.ClassName == "StableDiffusionPipeline" ? scheduler.WithLegacyConfigFixes() : scheduler;
     }
 
     /// <summary>

@@ -42,8 +42,8 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>The parts, for a loop of one's own or another pipeline.</summary>
     public PipelineComponents Components { get; }
 
-    /// <summary>Loads a model folder in the diffusers layout.</summary>
-    /// <param name="path">The folder; a relative one is looked for against the current directory, then beside the library, where the demo model
+    /// <summary>Loads a model: a folder in the diffusers layout, or a single file (.safetensors, .ckpt).</summary>
+    /// <param name="path">The folder or file; a relative one is looked for against the current directory, then beside the library, where the demo model
     /// <c>models/shapes</c> is.</param>
     /// <param name="device">Where it runs.</param>
     /// <param name="options">How weights are stored, and limits.</param>

@@ -21,9 +21,17 @@ static partial class SchedulerConfig
     public static Scheduler Load(string path)
     {
         string file = Directory.Exists(path) ? Path.Combine(path, FileName) : path;
+        return Parse(file, File.ReadAllText(file));
+    }
+
+    /// <summary>Reads a config from its text.</summary>
+    /// <param name="file">Where it is from, for messages.</param>
+    /// <param name="json">The text.</param>
+    public static Scheduler Parse(string file, string json)
+    {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(QuoteBareNumbers(File.ReadAllText(file)));
+            using JsonDocument document = JsonDocument.Parse(QuoteBareNumbers(json));
             return Read(document.RootElement);
         }
         catch (Exception error) when (error is JsonException or InvalidDataException)

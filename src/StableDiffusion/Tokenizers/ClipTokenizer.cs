@@ -11,6 +11,7 @@ public sealed class ClipTokenizer
 {
     private const string EndOfWord = "</w>";
 
+    private readonly ClipTokenizerFiles files;
     private readonly BytePairEncoder encoder;
     private readonly string[] specials;
     private readonly Dictionary<string, int> specialIds;
@@ -22,6 +23,7 @@ public sealed class ClipTokenizer
             ? id
             : throw new InvalidTokenizerException($"The vocabulary in '{files.Location}' lacks the {role} token '{token}'.");
 
+        this.files = files;
         StartId = Id(files.StartToken, "start");
         EndId = Id(files.EndToken, "end");
         PadId = Id(files.PadToken, "padding");
@@ -65,9 +67,17 @@ public sealed class ClipTokenizer
         return new ClipTokenizer(ClipTokenizerFiles.Read(folder));
     }
 
+    /// <summary>Makes a tokenizer from the texts of its files, see <see cref="ClipTokenizerFiles.Read(string, Func{string, string?})"/>.</summary>
+    internal static ClipTokenizer Load(string location, Func<string, string?> read) => new(ClipTokenizerFiles.Read(location, read));
+
     /// <summary>The tokenizer of SD 1.x, 2.x and SDXL, from the vocabulary inside this assembly: for checkpoints without one.</summary>
     /// <param name="padToken">What pads: "&lt;|endoftext|&gt;" (SD 1.x, SDXL's first encoder) or "!" (SD 2.x, SDXL's second).</param>
     public static ClipTokenizer Clip(string padToken = ClipTokenizerFiles.ClipEndToken) => new(ClipTokenizerFiles.ReadEmbedded(padToken));
+
+    /// <summary>Whether it gives the same ids for every text.</summary>
+    internal bool IsSameAs(ClipTokenizer other) => PadId == other.PadId && MaxLength == other.MaxLength && StartId == other.StartId && EndId == other.EndId
+        && files.UnknownToken == other.files.UnknownToken && files.Merges.SequenceEqual(other.files.Merges)
+        && files.Vocabulary.Count == other.files.Vocabulary.Count && files.Vocabulary.All(entry => other.files.Vocabulary.TryGetValue(entry.Key, out int id) && id == entry.Value);
 
     /// <summary>All ids of a text, with start and end token, however many there are.</summary>
     public int[] Encode(string text)

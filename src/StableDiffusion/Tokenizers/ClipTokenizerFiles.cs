@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace StableDiffusion.Tokenizers;
 
@@ -35,14 +37,30 @@ internal sealed record ClipTokenizerFiles(
             throw new InvalidTokenizerException($"The tokenizer folder '{folder}' does not exist.");
         }
 
-        Dictionary<string, int> vocabulary = ReadVocabulary(Path.Combine(folder, "vocab.json"));
-        string mergesPath = Path.Combine(folder, "merges.txt");
-        List<(string Left, string Right)> merges = ParseMerges(mergesPath, ReadText(mergesPath));
-        using JsonDocument config = ReadOptionalObject(Path.Combine(folder, "tokenizer_config.json"));
-        using JsonDocument map = ReadOptionalObject(Path.Combine(folder, "special_tokens_map.json"));
+        return Read(folder, file =>
+        {
+            string path = Path.Combine(folder, file);
+            return File.Exists(path) ? ReadText(path) : null;
+        });
+    }
+
+    /// <summary>Reads the files of a tokenizer wherever they are.</summary>
+    /// <param name="location">Where that is, for messages.</param>
+    /// <param name="read">Gives the text of a file; null where there is none.</param>
+    /// <exception cref="InvalidTokenizerException">A file is missing or malformed.</exception>
+    public static ClipTokenizerFiles Read(string location, Func<string, string?> read)
+    {
+        (string Path, string? Text) Optional(string name) => (Path.Combine(location, name), read(name));
+        (string Path, string Text) Needed(string name) => (Path.Combine(location, name),
+            read(name) ?? throw new InvalidTokenizerException($"The tokenizer file '{Path.Combine(location, name)}' does not exist."));
+        Dictionary<string, int> vocabulary = ReadVocabulary(Needed("vocab.json"));
+        (string mergesPath, string mergesText) = Needed("merges.txt");
+        List<(string Left, string Right)> merges = ParseMerges(mergesPath, mergesText);
+        using JsonDocument config = ReadOptionalObject(Optional("tokenizer_config.json"));
+        using JsonDocument map = ReadOptionalObject(Optional("special_tokens_map.json"));
         string Token(string key, string otherwise) => Content(map, key) ?? Content(config, key) ?? otherwise;
         string end = Token("eos_token", ClipEndToken);
-        return new ClipTokenizerFiles(folder, vocabulary, merges, Token("bos_token", ClipStartToken), end, Token("pad_token", end), Token("unk_token", end), MaxLengthOf(config));
+        return new ClipTokenizerFiles(location, vocabulary, merges, Token("bos_token", ClipStartToken), end, Token("pad_token", end), Token("unk_token", end), MaxLengthOf(config));
     }
 
     /// <summary>
@@ -75,9 +93,33 @@ internal sealed record ClipTokenizerFiles(
         return new ClipTokenizerFiles("the built-in CLIP vocabulary", vocabulary, merges, ClipStartToken, ClipEndToken, padToken, ClipEndToken, ClipMaxLength);
     }
 
-    private static Dictionary<string, int> ReadVocabulary(string path)
+    /// <summary>The files of a tokenizer folder with the built-in vocabulary, as transformers writes them.</summary>
+    /// <param name="padToken">What pads.</param>
+    public static IEnumerable<(string Name, string? Text)> EmbeddedAsFolder(string padToken)
     {
-        using JsonDocument document = ReadObject(path);
+        ClipTokenizerFiles files = ReadEmbedded(padToken);
+        JsonSerializerOptions options = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+        JsonObject Tokens() => new()
+        {
+            ["bos_token"] = files.StartToken,
+            ["eos_token"] = files.EndToken,
+            ["pad_token"] = files.PadToken,
+            ["unk_token"] = files.UnknownToken,
+        };
+        JsonObject config = Tokens();
+        config["do_lower_case"] = true;
+        config["model_max_length"] = files.MaxLength;
+        config["tokenizer_class"] = "CLIPTokenizer";
+        yield return ("vocab.json", JsonSerializer.Serialize(files.Vocabulary, options));
+        yield return ("merges.txt", "#version: 0.2\n" + string.Concat(files.Merges.Select(merge => $"{merge.Left} {merge.Right}\n")));
+        yield return ("tokenizer_config.json", config.ToJsonString(options));
+        yield return ("special_tokens_map.json", Tokens().ToJsonString(options));
+    }
+
+    private static Dictionary<string, int> ReadVocabulary((string Path, string Text) file)
+    {
+        string path = file.Path;
+        using JsonDocument document = ReadObject(path, file.Text);
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         foreach (JsonProperty entry in document.RootElement.EnumerateObject())
         {
@@ -146,13 +188,13 @@ internal sealed record ClipTokenizerFiles(
         return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
     }
 
-    private static JsonDocument ReadOptionalObject(string path) => File.Exists(path) ? ReadObject(path) : JsonDocument.Parse("{}");
+    private static JsonDocument ReadOptionalObject((string Path, string? Text) file) => ReadObject(file.Path, file.Text ?? "{}");
 
-    private static JsonDocument ReadObject(string path)
+    private static JsonDocument ReadObject(string path, string text)
     {
         try
         {
-            JsonDocument document = JsonDocument.Parse(ReadText(path));
+            JsonDocument document = JsonDocument.Parse(text);
             return document.RootElement.ValueKind == JsonValueKind.Object
                 ? document
                 : throw new InvalidTokenizerException($"'{path}' cannot be loaded: it is not a JSON object.");

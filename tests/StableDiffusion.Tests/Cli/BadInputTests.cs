@@ -50,7 +50,7 @@ public class BadInputTests
             ("OptionUnknown", ExitCode.Usage, ["--frobnicate=9"], ["'--frobnicate=9'", "no such option"]),
             ("OptionWithoutValue", ExitCode.Usage, ["--steps"], ["--steps"]),
             ("ModelMissing", ExitCode.File, ["--model", "no/such/model"], ["no/such/model", "diffusers layout"]),
-            ("ModelIsAFile", ExitCode.File, ["--model", typeof(BadInputTests).Assembly.Location], ["is a file", "model_index.json"]),
+            ("ModelIsAFile", ExitCode.File, ["--model", typeof(BadInputTests).Assembly.Location], ["StableDiffusion.Tests.dll", "safetensors"]),
             ("LatentsMissing", ExitCode.File, ["--latents", "no-such.safetensors"], ["no-such.safetensors"]),
             ("DeviceUnknown", ExitCode.Device, ["--device", "tpu"], ["'tpu'", "cpu", "doctor"]),
             ("InstructionSetUnknown", ExitCode.Device, ["--device", "cpu:z80"], ["z80", "portable", "doctor"]),

@@ -46,9 +46,12 @@ public sealed record ClipTextConfig
 
     /// <summary>Reads <c>config.json</c> in the component's folder.</summary>
     /// <exception cref="InvalidConfigException">It is missing, malformed or asks for something that is not supported.</exception>
-    public static ClipTextConfig Read(string folder)
+    public static ClipTextConfig Read(string folder) => Read(ConfigReader.Open(folder));
+
+    /// <summary>Reads a configuration that is open.</summary>
+    /// <inheritdoc cref="Read(string)"/>
+    internal static ClipTextConfig Read(ConfigReader config)
     {
-        ConfigReader config = ConfigReader.Open(folder);
         config.RequireOneOf("hidden_act", "quick_gelu", "gelu");
         int hiddenSize = config.Int("hidden_size", 512), heads = config.Int("num_attention_heads", 8);
         if (hiddenSize % heads != 0)

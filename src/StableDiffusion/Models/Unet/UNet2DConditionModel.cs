@@ -61,7 +61,10 @@ public sealed class UNet2DConditionModel : Layer
         ModelLoader.Load(source, device, storage, builder => new UNet2DConditionModel(builder, config), [], cancellation);
 
     /// <summary>The facts it was built from.</summary>
-    public UnetConfig Config { get; }
+    public UnetConfig Config { get; private set; }
+
+    /// <summary>Corrects the latents' side that it was trained at, which for some files is known only once the weights can be asked. Before anybody else has the model.</summary>
+    internal void TrainedAt(int side) => Config = Config with { SampleSize = (side, side) };
 
     /// <summary>Computes once what depends on the prompt alone, for use in every step.</summary>
     /// <param name="exec">Where it runs, and in whose arena the result lies.</param>

@@ -101,9 +101,12 @@ public sealed record UnetConfig
 
     /// <summary>Reads <c>config.json</c> in the component's folder.</summary>
     /// <exception cref="InvalidConfigException">It is missing, malformed or asks for something that is not supported.</exception>
-    public static UnetConfig Read(string folder)
+    public static UnetConfig Read(string folder) => Read(ConfigReader.Open(folder));
+
+    /// <summary>Reads a configuration that is open.</summary>
+    /// <inheritdoc cref="Read(string)"/>
+    internal static UnetConfig Read(ConfigReader config)
     {
-        ConfigReader config = ConfigReader.Open(folder);
         RefuseUnsupported(config);
         ImmutableArray<int> channels = config.Ints("block_out_channels", [320, 640, 1280, 1280]);
         int levels = channels.Length;

@@ -49,9 +49,12 @@ public sealed record VaeConfig
 
     /// <summary>Reads <c>config.json</c> in the component's folder.</summary>
     /// <exception cref="InvalidConfigException">It is missing, malformed or asks for something that is not supported.</exception>
-    public static VaeConfig Read(string folder)
+    public static VaeConfig Read(string folder) => Read(ConfigReader.Open(folder));
+
+    /// <summary>Reads a configuration that is open.</summary>
+    /// <inheritdoc cref="Read(string)"/>
+    internal static VaeConfig Read(ConfigReader config)
     {
-        ConfigReader config = ConfigReader.Open(folder);
         if (config.Text("_class_name") == "AutoencoderTiny")
         {
             throw config.Bad("_class_name", "cannot take the place of the model's VAE: a tiny autoencoder decodes previews only, give it as the preview VAE");
