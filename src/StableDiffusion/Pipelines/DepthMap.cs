@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using StableDiffusion.Imaging;
 
 namespace StableDiffusion.Pipelines;
@@ -28,7 +29,8 @@ public sealed record DepthMap
     }
 
     /// <summary>The luma of a picture.</summary>
-    public static implicit operator DepthMap(RgbImage picture) => FromPicture(picture);
+    [return: NotNullIfNotNull(nameof(picture))]
+    public static implicit operator DepthMap?(RgbImage? picture) => picture is null ? null : FromPicture(picture);
 
     /// <summary>How many there are.</summary>
     internal int Count => _values[0];

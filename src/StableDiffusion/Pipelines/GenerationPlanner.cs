@@ -15,7 +15,13 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
         GenerationTask task = GenerationTask.For(parts, request);
         GenerationShape shape = ShapeOf(request, task);
         CheckGiven(request, shape);
-        ScheduleSpan span = ScheduleSpan.Of(scheduler, request.Steps, start, task.Strength, request.DenoisingStart, request.DenoisingEnd);
+        double? strength = task.Strength;
+        if (strength is double share && scheduler is ConsistencyScheduler && parts.Unet.Config.TimeCondProjDim is not null)
+        {
+            // As diffusers' LatentConsistencyModelImg2ImgPipeline: all steps, on a part of the schedule.
+            (start, strength) = (start with { OriginalShare = share }, null);
+        }
+        ScheduleSpan span = ScheduleSpan.Of(scheduler, request.Steps, start, strength, request.DenoisingStart, request.DenoisingEnd);
         bool text = request.Embeddings is null, pixels = !request.LatentsOnly;
         if (request.Hires is not { } hires)
         {
@@ -24,7 +30,8 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
         (int height, int width) = hires.SizeFor(shape.ImageHeight, shape.ImageWidth, parts.VaeScale);
         Require(height <= 16384 && width <= 16384, $"hires scale: {width}x{height} is more than 16384 pixels");
         var second = new HiresTask(hires);
-        SchedulerStart secondStart = hires.Steps is null ? start : start with { Timesteps = null, Sigmas = null };
+        SchedulerStart secondStart = start with { OriginalShare = null };
+        secondStart = hires.Steps is null ? secondStart : secondStart with { Timesteps = null, Sigmas = null };
         ScheduleSpan secondSpan = ScheduleSpan.Of(scheduler, hires.Steps ?? request.Steps, secondStart, second.Strength);
         GenerationShape larger = shape with { ImageHeight = height, ImageWidth = width, Height = height / parts.VaeScale, Width = width / parts.VaeScale };
         return [Fit(request, task, span, shape, text, pixels: false), Fit(request, second, secondSpan, larger, text: false, pixels)];
@@ -80,7 +87,7 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
             $"image: latents {request.Image?.Latents} do not fit; {drawn} take [1 or {string.Join(",", expected)}]");
         foreach ((string name, int? count) in new[] { ("image", request.Image?.Count), ("mask", request.Mask?.Count), ("depth", request.Depth?.Count) })
         {
-            Require(count is null || count == 1 || count == shape.Images, $"{name}: {count} were given for {shape.Images} images; give one, or one per image");
+            Require(count is null || shape.Images % count == 0, $"{name}: {count} were given for {shape.Images} images; give one, or one per image");
         }
         if (request.Image is { } image && request.Mask is { } mask)
         {

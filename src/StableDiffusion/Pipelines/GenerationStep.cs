@@ -10,7 +10,7 @@ public sealed class GenerationStep
 
     internal GenerationStep(int index, float timestep, Tensors tensors) => (Index, Timestep, _tensors) = (index, timestep, tensors);
 
-    /// <summary>0-based; -1 before the first step, when <see cref="Latents"/> are the initial ones.</summary>
+    /// <summary>0-based, numbered on in a hires pass; one less before the first step of a pass (so -1 at the beginning), when <see cref="Latents"/> are those it begins with.</summary>
     public int Index { get; }
 
     /// <summary>The timestep the UNet was given; before the first step, the first.</summary>

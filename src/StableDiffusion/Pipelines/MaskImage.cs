@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using StableDiffusion.Imaging;
 
 namespace StableDiffusion.Pipelines;
@@ -29,7 +30,8 @@ public sealed record MaskImage
     }
 
     /// <summary>The luma of a picture.</summary>
-    public static implicit operator MaskImage(RgbImage picture) => FromPicture(picture);
+    [return: NotNullIfNotNull(nameof(picture))]
+    public static implicit operator MaskImage?(RgbImage? picture) => picture is null ? null : FromPicture(picture);
 
     /// <summary>How many there are.</summary>
     internal int Count => _values?[0] ?? 1;

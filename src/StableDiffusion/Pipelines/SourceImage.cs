@@ -1,9 +1,11 @@
+using System.Diagnostics.CodeAnalysis;
 using StableDiffusion.Imaging;
 
 namespace StableDiffusion.Pipelines;
 
 /// <summary>
-/// What a generation starts from: one picture for all images, or one per image. diffusers: the argument image, as PIL pictures, as pixels or as latents.
+/// What a generation starts from: one picture for all images, or one per image; of fewer, all in turn again and again, as in diffusers, whatever prompt an
+/// image belongs to. diffusers: the argument image, as PIL pictures, as pixels or as latents.
 /// </summary>
 public sealed record SourceImage
 {
@@ -40,7 +42,8 @@ public sealed record SourceImage
     }
 
     /// <summary>A single picture.</summary>
-    public static implicit operator SourceImage(RgbImage picture) => FromPictures(picture);
+    [return: NotNullIfNotNull(nameof(picture))]
+    public static implicit operator SourceImage?(RgbImage? picture) => picture is null ? null : FromPictures(picture);
 
     /// <summary>How a picture of another shape gets the generation's size; a mask follows it. diffusers: resize_mode.</summary>
     public ResizeMode ResizeMode { get; init; } = ResizeMode.Stretch;

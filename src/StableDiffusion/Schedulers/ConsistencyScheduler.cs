@@ -27,12 +27,15 @@ public abstract record ConsistencyScheduler : BetaScheduler
         {
             return [.. chosen.Select(t => (int)t)];
         }
-        if (steps > OriginalInferenceSteps)
+        int original = start.OriginalShare is double share ? (int)(OriginalInferenceSteps * share) : OriginalInferenceSteps;
+        if (steps > original)
         {
-            throw new ArgumentException($"The number of steps is {steps}; {Name} takes at most {OriginalInferenceSteps}, the steps the model was distilled with (original_inference_steps).");
+            throw new ArgumentException(original == OriginalInferenceSteps
+                ? $"The number of steps is {steps}; {Name} takes at most {original}, the steps the model was distilled with (original_inference_steps)."
+                : $"The number of steps is {steps}; {Name} takes at most {original} at this strength, its share of the {OriginalInferenceSteps} steps the model was distilled with.");
         }
         int stride = NumTrainTimesteps / OriginalInferenceSteps;
-        double skip = OriginalInferenceSteps / (double)steps;
-        return [.. Enumerable.Range(0, steps).Select(i => (OriginalInferenceSteps - (int)Math.Floor(i * skip)) * stride - 1)];
+        double skip = original / (double)steps;
+        return [.. Enumerable.Range(0, steps).Select(i => (original - (int)Math.Floor(i * skip)) * stride - 1)];
     }
 }

@@ -37,6 +37,12 @@ public sealed record SchedulerStart
     /// <summary>Share of fresh noise per step, 0 to 1 (DDIM: 0 unless given; TCD: 0.3 unless given). diffusers: <c>eta</c>.</summary>
     public double? Eta { get; init; }
 
+    /// <summary>
+    /// LCM and TCD: the share, 0 to 1, of the schedule the model was distilled with, from its least noisy end, that the steps are spread over; for
+    /// image-to-image, where all steps are run. diffusers: <c>strength</c> of <c>set_timesteps</c>.
+    /// </summary>
+    public double? OriginalShare { get; init; }
+
     /// <summary>DDIM: take the noise from the clipped prediction. diffusers: <c>use_clipped_model_output</c>.</summary>
     public bool UseClippedModelOutput { get; init; }
 

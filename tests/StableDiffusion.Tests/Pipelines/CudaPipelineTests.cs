@@ -71,6 +71,19 @@ public sealed class CudaPipelineTests(string deviceName)
     }
 
     [Test]
+    public void Generate_GuidanceForTheFirstStepOnly_ChangesTheGraphInstance()
+    {
+        var guided = new List<float[]>();
+        var first = new List<float[]>();
+        _pipeline.Generate(Small(guidance: 5) with { StepEnd = step => guided.Add(step.Latents.Values) }).Dispose();
+        int instances = _pipeline.Components.Graphs.Count;
+        _pipeline.Generate(Small(guidance: 5) with { GuidanceInterval = (0, 0), StepEnd = step => first.Add(step.Latents.Values) }).Dispose();
+        Assert.That(first.Take(2), Is.EqualTo(guided.Take(2)));
+        Assert.That(first[2], Is.Not.EqualTo(guided[2]));
+        Assert.That(_pipeline.Components.Graphs.Count, Is.InRange(instances, instances + 1), "one for the prompt alone, unless another test had made it");
+    }
+
+    [Test]
     public void Generate_FromTwoThreads_SameBitsAsOneByOne()
     {
         float[][] alone = [.. Enumerable.Range(0, 2).Select(Draw)], together = new float[2][];
