@@ -206,6 +206,8 @@ public sealed record GenerationRequest
         Require(double.IsFinite(AestheticScore) && double.IsFinite(NegativeAestheticScore), $"aesthetic score: {AestheticScore} and {NegativeAestheticScore} are not both finite");
         Require(ImageGuidanceScale is not double given || double.IsFinite(given), $"image guidance scale: {ImageGuidanceScale} is not a finite number");
         Require(Variation is null or { Strength: >= 0 and <= 1 }, $"variation strength: {Variation?.Strength} is not between 0 and 1");
+        Require(Variation is null || Latents is null, "variation: latents were given, so there is no seed's noise to vary; leave one of the two out");
+        Require(Hires is null || DenoisingEnd is null, "hires: the first pass runs to its end; leave the denoising end out");
         Require(GuidanceInterval is null or ( >= 0, <= 1) && !(GuidanceInterval?.Start > GuidanceInterval?.End),
             $"guidance interval: {GuidanceInterval?.Start} to {GuidanceInterval?.End} is not a part of 0 to 1");
         Require(Hires?.Problem(sizeMultiple) is not string problem, Hires?.Problem(sizeMultiple) ?? "");

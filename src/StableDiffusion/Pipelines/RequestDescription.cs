@@ -99,7 +99,7 @@ internal static class RequestDescription
         }
         if (request.Mask is not null)
         {
-            yield return ("Masked content", Text($"original"));
+            yield return ("Mask blur", 0);
         }
         if (request.DenoisingEnd is double end)
         {
