@@ -176,9 +176,13 @@ internal sealed class GenerateJob
     /// <exception cref="CliException">Names the option.</exception>
     internal void CheckModel(ModelSource model)
     {
-        if (_passes.Refiner is not null && !ModelFolder.Open(_passes.Refiner).Has("text_encoder_2"))
+        if (_passes.Refiner is not null)
         {
-            throw CliException.Usage($"--refiner: '{_passes.Refiner}' is no SDXL model; give the SDXL refiner");
+            using ModelSource refiner = ModelSource.Open(_passes.Refiner);
+            if (!refiner.Has("text_encoder_2"))
+            {
+                throw CliException.Usage($"--refiner: '{_passes.Refiner}' is no SDXL model; give the SDXL refiner");
+            }
         }
         if (_firstSdxlOption is not null && !model.Has("text_encoder_2"))
         {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using StableDiffusion.Models.SingleFile;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Native;
@@ -5,7 +6,6 @@ using StableDiffusion.Pipelines;
 using StableDiffusion.Schedulers;
 using StableDiffusion.Tests.Support;
 using StableDiffusion.Weights;
-using System.Runtime.InteropServices;
 
 namespace StableDiffusion.Tests.Models.SingleFile;
 
