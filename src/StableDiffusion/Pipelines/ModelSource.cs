@@ -47,6 +47,7 @@ public abstract class ModelSource : IDisposable
                 $"{indexPath}: a {(ClassName.Length > 0 ? ClassName : "model without _class_name")} cannot be drawn with; {string.Join(", ", Supported)} can.");
         }
         ForceZerosForEmptyPrompt = !json.TryGetProperty("force_zeros_for_empty_prompt", out JsonElement force) || force.ValueKind == JsonValueKind.True;
+        IsCosXlEdit = json.TryGetProperty("is_cosxl_edit", out JsonElement edit) && edit.ValueKind == JsonValueKind.True;
     }
 
     /// <summary>The folder or file.</summary>
@@ -57,6 +58,9 @@ public abstract class ModelSource : IDisposable
 
     /// <summary>SDXL: no negative prompt means zero embeddings instead of those of an empty text.</summary>
     public bool ForceZerosForEmptyPrompt { get; }
+
+    /// <summary>An SDXL model for instructions that takes the picture's latents times scaling_factor. diffusers: is_cosxl_edit.</summary>
+    public bool IsCosXlEdit { get; }
 
     /// <summary>The model's name, for the picture's metadata.</summary>
     public abstract string Name { get; }

@@ -180,6 +180,7 @@ public sealed record PipelineComponents
                 Device = device,
                 Name = model.Name,
                 ForceZerosForEmptyPrompt = model.ForceZerosForEmptyPrompt,
+                IsCosXlEdit = model.IsCosXlEdit,
                 MemoryLimitBytes = options.MemoryLimitBytes,
                 Scheduler = model.LoadScheduler(prediction),
                 Tokenizers = [.. encoders.Select(model.LoadTokenizer)],
