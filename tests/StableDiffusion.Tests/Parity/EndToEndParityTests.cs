@@ -36,6 +36,7 @@ public sealed class EmulatedEndToEndParityTests(string deviceName) : EndToEndPar
     [TestCase("sd2_unipc_rescale")]
     [TestCase("sdxl_euler12")]
     [TestCase("sd1_inpaint_ddim")]
+    [TestCase("sd1_img2img_ddim")]
     public void Generate_FixtureCase_MatchesDiffusers(string name) => Check(name);
 }
 
