@@ -57,9 +57,15 @@ internal sealed class GenerateCommand : CliCommand
         {
             view.Loading(job.Model);
             using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
-            var options = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit), Vae = parsed.GetValue(_options.Vae), PreviewVae = parsed.GetValue(_options.Previews.Vae) };
+            var common = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
+            LoadOptions options = common with
+            {
+                Vae = parsed.GetValue(_options.Vae),
+                PredictionType = parsed.GetValue(_options.Prediction),
+                PreviewVae = parsed.GetValue(_options.Previews.Vae),
+            };
             using var pipeline = StableDiffusionPipeline.Load(job.Model, device, options, _cancellation);
-            using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, options with { PreviewVae = null }, _cancellation);
+            using Refinement? refinement = job.Refiner is null ? null : Refinement.Load(job.Refiner, pipeline.Components, common, _cancellation);
             Draw(job, pipeline, refinement, parsed.GetValue(_options.Rng)?.GpuOn(device), view);
         });
         view.Finish();

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
+using StableDiffusion.Schedulers;
 
 namespace StableDiffusion.Cli.Generate;
 
@@ -18,6 +19,10 @@ internal sealed class GenerateOptions
         "Model: a folder in the diffusers layout (model_index.json, unet/, vae/, text_encoder/, ...) or a single file (.safetensors, .ckpt). The default draws coloured shapes and comes with the program.", ModelFolder.BuiltIn, "-m");
 
     internal Option<string?> Vae { get; } = OptionFactory.Text("--vae", "PATH", "VAE to take instead of the model's own: a folder of diffusers or a file. [default: the model's]");
+
+    internal Option<PredictionType?> Prediction { get; } = OptionFactory.Parsed<PredictionType?>("--prediction", "TYPE",
+        "What the model predicts, where its files say the wrong thing: epsilon or v_prediction. [default: what they say; of a single file, what its UNet answers]",
+        TryParsePrediction, "is not epsilon or v_prediction");
 
     internal Option<string> Output { get; } = OptionFactory.TextWithDefault("--output", "FILE",
         "Where to write: a .png file, a folder, or a pattern with {seed}, {index} and {prompt}, as in pictures/{prompt}-{seed}.png. Several pictures that would get one name are numbered -0001, -0002, ... Missing folders are made, existing files replaced.",
@@ -109,7 +114,7 @@ internal sealed class GenerateOptions
         command.Add(Prompts);
         Option[] options =
         [
-            Model, Vae, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
+            Model, Vae, Prediction, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
             .. Pictures.All, .. Passes.All, .. Previews.All,
             Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
@@ -136,6 +141,17 @@ internal sealed class GenerateOptions
             }
         }
         return prompts;
+    }
+
+    private static bool TryParsePrediction(string text, out PredictionType? prediction)
+    {
+        prediction = text.ToLowerInvariant() switch
+        {
+            "epsilon" => PredictionType.Epsilon,
+            "v_prediction" or "v-prediction" or "v" => PredictionType.VPrediction,
+            _ => null,
+        };
+        return prediction is not null;
     }
 
     private static bool TryParseSize(string text, out (int Width, int Height)? size)

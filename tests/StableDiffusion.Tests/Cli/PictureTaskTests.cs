@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using StableDiffusion.Cli;
 using StableDiffusion.Imaging;
 using StableDiffusion.Tests.Support;
@@ -177,6 +178,61 @@ public class PictureTaskTests
         Assert.That(Difference(decoded, approximate), Is.Positive);
     }
 
+    [Test]
+    public void Generate_Refiner_DrawsTheRestAndIsNamedInThePng()
+    {
+        string refiner = MakeRefiner();
+        string[] args = ["generate", "a cat", "--seed", "1", "--steps", "10", "--size", "32", "--model", Fixtures.PathOf("models", "sdxl"), "-o", _folder["out.png"]];
+        CliRunner.Run(args).AssertOk();
+        using RgbImage alone = RgbImage.Load(_folder["out.png"]);
+        CliRunner.Run([.. args, "--refiner", refiner, "--refiner-start", "0.6", "--aesthetic-score", "8"]).AssertOk();
+        Assert.That(Inspect(), Does.Contain("refiner").And.Contain("refiner switch at").And.Contain("0.6"));
+        using RgbImage refined = RgbImage.Load(_folder["out.png"]);
+        Assert.That(Difference(refined, alone), Is.Positive);
+        CliRunner.Run([.. args, "--refiner", refiner, "--refiner-start", "0.6", "--aesthetic-score", "2", "--negative-aesthetic-score", "7"]).AssertOk();
+        using RgbImage other = RgbImage.Load(_folder["out.png"]);
+        Assert.That(Difference(refined, other), Is.Positive, "the scores reach the refiner");
+    }
+
+    /// <summary>The fixtures' SDXL with the fixtures' refiner UNet, without the first text encoder.</summary>
+    string MakeRefiner()
+    {
+        string folder = Directory.CreateDirectory(_folder["refiner"]).FullName;
+        foreach (string part in new[] { "scheduler", "text_encoder_2", "tokenizer_2", "vae" })
+        {
+            Directory.CreateDirectory(Path.Combine(folder, part));
+            foreach (string file in Directory.EnumerateFiles(Fixtures.PathOf("models", "sdxl", part)))
+            {
+                File.Copy(file, Path.Combine(folder, part, Path.GetFileName(file)));
+            }
+        }
+        JsonNode patch = JsonNode.Parse(File.ReadAllText(Fixtures.PathOf("models", "patches", "sdxl_refiner.json")))!;
+        Directory.CreateDirectory(Path.Combine(folder, "unet"));
+        File.WriteAllText(Path.Combine(folder, "unet", "config.json"), patch["unet"]!.ToJsonString());
+        File.Copy(Fixtures.PathOf("models", "patches", "sdxl_refiner.safetensors"), Path.Combine(folder, "unet", "diffusion_pytorch_model.safetensors"));
+        JsonNode index = JsonNode.Parse(File.ReadAllText(Fixtures.PathOf("models", "sdxl", "model_index.json")))!;
+        foreach ((string key, JsonNode? value) in patch["model_index"]!.AsObject())
+        {
+            index[key] = value?.DeepClone();
+        }
+        foreach (string part in new[] { "text_encoder", "tokenizer" })
+        {
+            index[part] = new JsonArray(null, null);
+        }
+        File.WriteAllText(Path.Combine(folder, "model_index.json"), index.ToJsonString());
+        return folder;
+    }
+
+    [Test]
+    public void Generate_Prediction_IsTaken()
+    {
+        using RgbImage plain = Draw(Prompt, "--size", "32");
+        using RgbImage same = Draw(Prompt, "--size", "32", "--prediction", "epsilon");
+        Tolerances.AssertEqual(same.Pixels, plain.Pixels, [32, 32, 3], "the demo model predicts the noise");
+        using RgbImage other = Draw(Prompt, "--size", "32", "--prediction", "v_prediction");
+        Assert.That(Difference(other, plain), Is.Positive);
+    }
+
     static IEnumerable<TestCaseData> BadArguments()
     {
         (string Name, string[] Args, string[] Words)[] cases =
@@ -202,6 +258,7 @@ public class PictureTaskTests
             ("HiresScaleOne", ["--hires", "1"], ["--hires", "above 1"]),
             ("HiresWithMask", ["--image", "SOURCE", "--mask", "MASK32", "--hires", "2"], ["hires", "mask"]),
             ("GuidanceIntervalBackwards", ["--guidance-interval", "0.8-0.1"], ["--guidance-interval", "0.1-0.8"]),
+            ("PredictionUnknown", ["--prediction", "x0"], ["--prediction", "'x0'", "epsilon or v_prediction"]),
             ("PreviewVaeAlone", ["--preview-vae", "x"], ["--preview-vae", "--preview"]),
             ("PreviewNoPng", ["--preview", "x.jpg"], ["--preview", "x.jpg", ".png"]),
             ("RefinerWithSd1", ["--refiner", "DEMO"], ["--refiner", "SDXL"]),
