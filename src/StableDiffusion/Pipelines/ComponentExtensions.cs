@@ -27,16 +27,19 @@ public static class ComponentExtensions
     /// <param name="context">Text embeddings <c>[B,T,C]</c>.</param>
     /// <param name="textEmbeds">SDXL: pooled text <c>[B,P]</c>.</param>
     /// <param name="timeIds">SDXL: sizes and crop <c>[B,6]</c>.</param>
+    /// <param name="timestepCond">Models with time_cond_proj_dim: the guidance embedding <c>[B,D]</c>.</param>
     public static FloatTensor Predict(this UNet2DConditionModel unet, Device device, FloatTensor sample, float timestep, FloatTensor context,
-        FloatTensor? textEmbeds = null, FloatTensor? timeIds = null) => Run(device, exec =>
+        FloatTensor? textEmbeds = null, FloatTensor? timeIds = null, FloatTensor? timestepCond = null) => Run(device, exec =>
     {
         Tensor x = Upload(exec, sample);
         Tensor tokens = exec.Upload<float>(context.Values, DType.Float32, [.. context.Shape.Select(side => (long)side)]);
         Tensor text = textEmbeds is null ? default : exec.Upload<float>(textEmbeds.Values, DType.Float32, textEmbeds[0], textEmbeds[1]);
         Tensor sizes = timeIds is null ? default : exec.Upload<float>(timeIds.Values, DType.Float32, timeIds[0], timeIds[1]);
-        Tensor prediction = unet.Forward(exec, x, [timestep], tokens, new AddedConditions(text, sizes));
+        Tensor guidance = timestepCond is null ? default : exec.Upload<float>(timestepCond.Values, DType.Float32, timestepCond[0], timestepCond[1]);
+        Tensor prediction = unet.Forward(exec, x, [timestep], tokens, new AddedConditions(text, sizes), guidance);
         FloatTensor result = ReadImage(exec, prediction);
         prediction.Dispose();
+        guidance.Dispose();
         sizes.Dispose();
         text.Dispose();
         tokens.Dispose();
