@@ -87,13 +87,14 @@ internal static class RequestDescription
         bool handedOver = request.DenoisingStart is not null;
         if (request.Hires is { } hires)
         {
-            yield return ("Denoising strength", hires.Strength);
+            // The web UIs have one strength, and a second pass after text only; from a picture there are two.
+            yield return (request.Image is null ? "Denoising strength" : "Hires strength", hires.Strength);
             GenerationShape size = passes[^1].Plan.Shape;
             yield return hires.Width is null ? ("Hires upscale", hires.Scale) : ("Hires resize", Text($"{size.ImageWidth}x{size.ImageHeight}"));
             yield return ("Hires steps", hires.Steps ?? request.Steps);
             yield return ("Hires upscaler", Text($"{hires.Upscale switch { LatentUpscale.Nearest => "Latent (nearest)", LatentUpscale.Bicubic => "Latent (bicubic)", _ => "Latent" }}"));
         }
-        else if (passes[0].Task.Strength is double strength && !handedOver)
+        if (passes[0].Task.Strength is double strength && !handedOver)
         {
             yield return ("Denoising strength", strength);
         }
