@@ -34,7 +34,7 @@ internal sealed class GenerateOptions
     internal Option<int> Steps { get; } = OptionFactory.Int("--steps", "N", "Denoise steps, 1 to 1000. More take longer; 20 to 50 are usual.", 25, 1, 1000, "-s");
 
     internal Option<double?> Guidance { get; } = OptionFactory.Double("--guidance-scale", "X",
-        "How strongly to follow the prompt; 1 or less switches guidance off and halves the work. [default: 7.5, SDXL 5]", null, "-g", "--guidance");
+        "How strongly to follow the prompt; 1 or less switches guidance off and halves the work. [default: 7.5, SDXL without a mask 5, LCM 8.5]", null, "-g", "--guidance");
 
     internal Option<string[]> Seed { get; } = OptionFactory.Texts("--seed", "SEED",
         "Seed of the noise; the same seed draws the same picture. Several (--seed 1,2,3) draw one picture each; -1 is a random one. [default: -1]");

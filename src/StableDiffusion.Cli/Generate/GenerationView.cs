@@ -10,7 +10,7 @@ internal sealed record DrawingPlan(GenerateJob Job, GenerationRequest Request, P
 
     internal int Height => Request.Height ?? (Job.SourceSize is { } source ? source.Height / Parts.VaeScale * Parts.VaeScale : Native.Height * Parts.VaeScale);
 
-    internal double GuidanceScale => Request.GuidanceScale ?? (Parts.IsXl ? 5.0 : 7.5);
+    internal double GuidanceScale => Parts.GuidanceScaleOf(Request);
 
     internal string Scheduler => Job.SchedulerName ?? Parts.Scheduler.Name;
 

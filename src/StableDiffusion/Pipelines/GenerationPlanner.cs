@@ -43,7 +43,7 @@ internal sealed class GenerationPlanner(PipelineComponents parts)
         int scale = parts.VaeScale;
         (int height, int width) = SizeOf(request);
         int prompts = request.Embeddings?.Count ?? request.Prompts.Count;
-        double guidance = request.GuidanceScale ?? (parts.IsXl ? 5.0 : 7.5);
+        double guidance = parts.GuidanceScaleOf(request);
         // A guidance-distilled model is told the scale and sees the prompt alone; instructions take both scales or none.
         bool guided = guidance > 1 && parts.Unet.Config.TimeCondProjDim is null && task.ImageGuidanceScale is null or >= 1;
         return new GenerationShape(prompts, prompts * request.ImagesPerPrompt, guided, guidance, height, width,

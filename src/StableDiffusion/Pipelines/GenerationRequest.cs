@@ -58,7 +58,7 @@ public sealed record GenerationRequest
     /// <summary>Noise levels to visit, descending, with the final one (usually 0) at the end: one more than steps. Few schedulers take them. diffusers: sigmas.</summary>
     public IReadOnlyList<double>? Sigmas { get; init; }
 
-    /// <summary>How strongly to follow the prompt; at most 1 switches guidance (and the negative prompt) off. Null: 7.5, for SDXL 5. diffusers: guidance_scale.</summary>
+    /// <summary>How strongly to follow the prompt; at most 1 switches guidance (and the negative prompt) off. Null: what diffusers' pipeline of the task has: 7.5, for SDXL without a mask 5, for guidance-distilled models (LCM) 8.5. diffusers: guidance_scale.</summary>
     public double? GuidanceScale { get; init; }
 
     /// <summary>0..1: pulls the guided output's standard deviation back to the unguided one's. diffusers: guidance_rescale (arXiv 2305.08891).</summary>

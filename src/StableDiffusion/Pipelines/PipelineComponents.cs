@@ -100,6 +100,10 @@ public sealed record PipelineComponents
     /// <summary>SDXL's refiner: a score stands where others have the target size. diffusers: requires_aesthetics_score.</summary>
     internal bool TakesAestheticScore => TimeIdCount == 5;
 
+    /// <summary>The guidance scale of a request, or where it names none that of diffusers' pipeline for the task.</summary>
+    public double GuidanceScaleOf(GenerationRequest request) =>
+        request.GuidanceScale ?? (Unet.Config.TimeCondProjDim is not null ? 8.5 : IsXl && request.Mask is null ? 5.0 : 7.5);
+
     /// <summary>Device memory of all weights.</summary>
     public long WeightBytes => Unet.WeightBytes + Vae.WeightBytes + (PreviewVae?.WeightBytes ?? 0) + TextEncoders.Sum(encoder => encoder.WeightBytes);
 

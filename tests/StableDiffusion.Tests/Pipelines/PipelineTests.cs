@@ -1,3 +1,4 @@
+using StableDiffusion.Imaging;
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
@@ -26,6 +27,30 @@ public sealed class PipelineTests
     {
         using GenerationResult a = _pipeline.Generate(Small()), b = _pipeline.Generate(Small());
         Assert.That(b.Images[0].Pixels.SequenceEqual(a.Images[0].Pixels));
+    }
+
+    /// <summary>The defaults of StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusionXLInpaintPipeline and LatentConsistencyModelPipeline.</summary>
+    [TestCase("sd1", false, 7.5)]
+    [TestCase("sdxl", false, 5)]
+    [TestCase("sdxl", true, 7.5)]
+    [TestCase("lcm", false, 8.5)]
+    public void GuidanceScaleOf_NoneNamed_IsThatOfDiffusersPipeline(string model, bool masked, double expected)
+    {
+        PipelineComponents parts = _pipeline.Components;
+        using var pixel = new RgbImage(1, 1, new byte[3]);
+        using var unet = UNet2DConditionModel.Load(
+            parts.Unet.Config with
+            {
+                TimeCondProjDim = model == "lcm" ? 8 : null,
+                AddTextTime = model == "sdxl",
+                AdditionTimeEmbedDim = 8,
+                ProjectionClassEmbeddingsInputDim = 64,
+            },
+            new RandomWeightSource(),
+            parts.Device);
+        GenerationRequest request = Small() with { Mask = masked ? pixel : null };
+        Assert.That((parts with { Unet = unet }).GuidanceScaleOf(request), Is.EqualTo(expected));
+        Assert.That(parts.GuidanceScaleOf(request with { GuidanceScale = 3 }), Is.EqualTo(3));
     }
 
     [Test]
