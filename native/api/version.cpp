@@ -23,6 +23,9 @@ std::string build_text() {
 #if defined(SDN_HAS_avx512)
     text += " avx512";
 #endif
+#if defined(SDN_HAS_avx512bf16)
+    text += " avx512bf16";
+#endif
     return text + "; " + sdn::cuda::build_text();
 }
 

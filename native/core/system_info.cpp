@@ -208,6 +208,10 @@ bool cpu_has_avx512() {
     return cpu_has_avx2() && system_saves(0xe6) && bit(features, 16) && bit(features, 17) && bit(features, 30) && bit(features, 31);
 }
 
+bool cpu_has_avx512bf16() {
+    return cpu_has_avx512() && bit(cpuid(7, 1).eax, 5);
+}
+
 std::string cpu_name() {
     char text[49] = "";
     for (uint32_t i = 0; i < 3; ++i) {
@@ -226,6 +230,9 @@ bool cpu_has_avx2() {
     return false;
 }
 bool cpu_has_avx512() {
+    return false;
+}
+bool cpu_has_avx512bf16() {
     return false;
 }
 

@@ -12,7 +12,7 @@ namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-constexpr int64_t kMostPhaseFloats = int64_t{4} << 20;  // of the summed weights at a time: they stay in the level-3 cache
+constexpr int64_t kMostPhaseBytes = int64_t{16} << 20;  // of the summed weights at a time: they stay in the level-3 cache
 
 bool pads_are(const sdn_conv2d_params& p, int32_t pad) {
     return p.pad_top == pad && p.pad_left == pad && p.pad_bottom == pad && p.pad_right == pad;
@@ -44,9 +44,9 @@ ConvolutionLoader make_loader(const sdn_tensor& out, const sdn_tensor& x, const 
 struct PhaseWeights {
     const PackedMatrix& weight;
     int64_t first_panel, panel_count;
-    float* sums;
+    char* sums;
 
-    float* panel(int64_t phase, int64_t i) const { return sums + (phase * panel_count + i) * phase_panel_floats(weight); }
+    char* panel(int64_t phase, int64_t i) const { return sums + (phase * panel_count + i) * phase_panel_bytes(weight); }
 
     static void sum(void* context, int64_t index, int) {
         const PhaseWeights& w = *static_cast<const PhaseWeights*>(context);
@@ -58,7 +58,7 @@ struct PhaseWeights {
     PackedMatrix matrix(int64_t phase) const {
         PackedMatrix m = weight;
         m.data = panel(phase, 0);
-        m.storage = SDN_FLOAT32;
+        m.storage = weight.pairs ? SDN_BFLOAT16 : SDN_FLOAT32;
         m.panel_count = panel_count;
         m.rows = min_of(panel_count * kPanelColumns, weight.rows - first_panel * kPanelColumns);
         m.columns = weight.columns / 9 * 4;
@@ -83,8 +83,8 @@ void conv2d_doubled(Exec& exec, const sdn_tensor& x, const PackedMatrix& weight,
     loader.out_width = loader.view_width = loader.width;
     loader.kernel_width = 2;
     const int64_t rows = x.shape[0] * x.shape[1] * x.shape[2];
-    const int64_t panels_at_once = max_of(1, min_of(weight.panel_count, kMostPhaseFloats / (4 * phase_panel_floats(weight))));
-    float* const sums = static_cast<float*>(exec_scratch(exec, panels_at_once * 4 * phase_panel_floats(weight) * 4));
+    const int64_t panels_at_once = max_of(1, min_of(weight.panel_count, kMostPhaseBytes / (4 * phase_panel_bytes(weight))));
+    char* const sums = static_cast<char*>(exec_scratch(exec, panels_at_once * 4 * phase_panel_bytes(weight)));
     for (int64_t panel = 0; panel < weight.panel_count; panel += panels_at_once) {
         PhaseWeights phases{weight, panel, min_of(panels_at_once, weight.panel_count - panel), sums};
         if (!exec_measuring(exec)) exec_parallel_for(exec, 4 * phases.panel_count, PhaseWeights::sum, &phases);

@@ -22,7 +22,7 @@ constexpr int kMostThreads = 1024;
 
 std::string available_sets() {
     std::string text;
-    for (const char* name : {"portable", "avx2", "avx512"})
+    for (const char* name : {"portable", "avx2", "avx512", "avx512bf16"})
         if (find_kernels(name) != nullptr) text += (text.empty() ? "" : ", ") + std::string(name);
     return text;
 }

@@ -19,6 +19,11 @@ namespace avx512 {
 extern const Kernels kernels;
 }
 #endif
+#if defined(SDN_HAS_avx512bf16)
+namespace avx512bf16 {
+extern const Kernels kernels;
+}
+#endif
 
 const Kernels* find_kernels(const char* name) {
     if (std::strcmp(name, "portable") == 0) return &portable::kernels;
@@ -30,11 +35,15 @@ const Kernels* find_kernels(const char* name) {
     static const bool has_avx512 = cpu_has_avx512();
     if (has_avx512 && std::strcmp(name, "avx512") == 0) return &avx512::kernels;
 #endif
+#if defined(SDN_HAS_avx512bf16)
+    static const bool has_avx512bf16 = cpu_has_avx512bf16();
+    if (has_avx512bf16 && std::strcmp(name, "avx512bf16") == 0) return &avx512bf16::kernels;
+#endif
     return nullptr;
 }
 
 const Kernels* best_kernels() {
-    for (const char* name : {"avx512", "avx2"})
+    for (const char* name : {"avx512bf16", "avx512", "avx2"})
         if (const Kernels* kernels = find_kernels(name)) return kernels;
     return &portable::kernels;
 }

@@ -1,6 +1,6 @@
-// What a CPU kernel file may see. These files are compiled once per instruction set (SDN_ISA = portable, avx2, avx512), each into its
-// own namespace sdn::cpu::SDN_ISA, with that set's compiler flags. So this header is plain C++ without standard templates: an inline
-// template instantiated in an AVX-512 file could be picked by the linker for everybody and crash an older machine.
+// What a CPU kernel file may see. These files are compiled once per instruction set (SDN_ISA = portable, avx2, avx512, avx512bf16), each
+// into its own namespace sdn::cpu::SDN_ISA, with that set's compiler flags. So this header is plain C++ without standard templates: an
+// inline template instantiated in an AVX-512 file could be picked by the linker for everybody and crash an older machine.
 #pragma once
 
 #include "core/exec_api.h"
@@ -26,6 +26,7 @@ struct PackedMatrix {
     int64_t rows = 0;     // outputs N (of all parts)
     int64_t columns = 0;  // reduction length K = in * kh * kw, ordered (ky, kx, c) for convolutions
     int32_t kernel_height = 1, kernel_width = 1;
+    bool pairs = false;  // bfloat16, k and k+1 side by side, for products of bfloat16 pairs: see cpu/gemm/pack.inl.h
     bool geglu = false;  // each panel holds panel_width/2 values, then their panel_width/2 gates
 };
 

@@ -20,8 +20,9 @@ struct EmbeddingWeight {  // SDN_WEIGHT_EMBEDDING, row-major in `storage`
 };
 
 struct Kernels {
-    const char* name;     // "portable", "avx2", "avx512"
+    const char* name;     // "portable", "avx2", "avx512", "avx512bf16"
     int32_t panel_width;  // of PackedMatrix
+    bool pairs;           // whether it multiplies PackedMatrix::pairs
 
     // Packs output rows [first_row, first_row + row_count) of the logical weight into m.data. source: row-major [row_count, in] or
     // [row_count, in, kh, kw] of source_dtype. Rows of a geglu weight are numbered values first, then gates.

@@ -6,6 +6,11 @@
 namespace sdn::cpu::SDN_ISA {
 
 extern const int32_t panel_width;
+#if defined(SDN_MULTIPLIES_PAIRS)
+constexpr bool multiplies_pairs = true;
+#else
+constexpr bool multiplies_pairs = false;
+#endif
 
 void pack_rows(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count);
 void unpack(const PackedMatrix& m, void* values);

@@ -204,13 +204,18 @@ enum {
     SDN_WEIGHT_EMBEDDING = 3 /* one part [rows, C] */
 };
 
+enum {
+    SDN_ARITHMETIC_FLOAT32 = 0, /* products of float32, the weight widened */
+    SDN_ARITHMETIC_STORAGE = 1  /* where the device has them, products of the storage type, inputs rounded to it; sums in float32 */
+};
+
 typedef struct sdn_weight_desc {
     int32_t kind;
-    int32_t storage;    /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
-    int32_t part_count; /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
-    int32_t geglu;      /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
-    int32_t doubles;    /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
-    int32_t reserved;
+    int32_t storage;          /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
+    int32_t part_count;       /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
+    int32_t geglu;            /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
+    int32_t doubles;          /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
+    int32_t arithmetic;       /* SDN_ARITHMETIC_*: what a CPU device multiplies a MATRIX or CONV2D in */
     const sdn_tensor* parts;  /* host memory, dense; float32, float16, bfloat16 or float64 */
     const sdn_tensor* biases; /* [part_count] of [out_i], or NULL for none at all */
 } sdn_weight_desc;

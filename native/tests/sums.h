@@ -9,6 +9,7 @@
 
 #include "core/dtype.h"
 #include "tests/support.h"
+#include "tests/tolerances.h"
 
 namespace sdn::test {
 
@@ -29,11 +30,20 @@ class Sum {
     }
     double value() const { return value_; }
     double limit() const { return 4 * kUnit * std::sqrt(static_cast<double>(count_) * squares_); }
+    double root_of_squares() const { return std::sqrt(squares_); }
 
   private:
     double value_ = 0, squares_ = 0;
     int64_t count_ = 0;
 };
+
+// Rounds every element to nearest even, to what dtype can hold.
+inline void round_to(const Array& values, int32_t dtype) {
+    for (int64_t i = 0; i < values.size(); ++i) {
+        if (dtype == SDN_FLOAT16) values[i] = float_from_half(half_from_float(values[i]));
+        if (dtype == SDN_BFLOAT16) values[i] = float_from_bfloat16(bfloat16_from_float(values[i]));
+    }
+}
 
 inline ::testing::AssertionResult within_limits(const Array& got, const std::vector<Expected>& expected) {
     if (got.size() != static_cast<int64_t>(expected.size()))

@@ -91,7 +91,7 @@ class Exec {
 class Weight {
   public:
     Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage = SDN_FLOAT32,
-           bool geglu = false, bool doubles = false);
+           bool geglu = false, bool doubles = false, int32_t arithmetic = SDN_ARITHMETIC_FLOAT32);
     ~Weight();
     Weight(const Weight&) = delete;
     Weight& operator=(const Weight&) = delete;
@@ -109,8 +109,8 @@ class Weight {
 // Byte for byte.
 ::testing::AssertionResult identical(const Array& a, const Array& b);
 
-// A test that runs once per device of this build: GetParam() is "cpu:portable", "cpu:avx2", "cpu:avx512", "cuda:emulated" or "cuda:0".
-// Those that the machine lacks are skipped, with that reason.
+// A test that runs once per device of this build: GetParam() is "cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", "cuda:emulated"
+// or "cuda:0". Those that the machine lacks are skipped, with that reason.
 class EachDevice : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override;
@@ -131,11 +131,12 @@ class DeviceWithExec : public ::testing::TestWithParam<const char*> {
     sdn_exec* exec_ = nullptr;
 };
 
-#define SDN_FOR_EACH_DEVICE(suite)                                                                                              \
-    INSTANTIATE_TEST_SUITE_P(On, suite, ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512", "cuda:emulated", "cuda:0"), \
-                             [](const ::testing::TestParamInfo<const char*>& info) {                                            \
-                                 const std::string name = info.param;                                                           \
-                                 return name == "cuda:0" ? std::string("gpu") : name.substr(name.find(':') + 1);                \
+#define SDN_FOR_EACH_DEVICE(suite)                                                                                                     \
+    INSTANTIATE_TEST_SUITE_P(On, suite,                                                                                                \
+                             ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", "cuda:emulated", "cuda:0"), \
+                             [](const ::testing::TestParamInfo<const char*>& info) {                                                   \
+                                 const std::string name = info.param;                                                                  \
+                                 return name == "cuda:0" ? std::string("gpu") : name.substr(name.find(':') + 1);                       \
                              })
 
 }  // namespace sdn::test

@@ -52,44 +52,45 @@ SDN_FOR_EACH_DEVICE(WeightUnpack);
 
 TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
     const Device device(GetParam());
-    for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
-        for (const Case& c : matrix_cases()) {
-            std::vector<Array> parts, biases;
-            std::vector<const Array*> part_list, bias_list;
-            int64_t rows = 0, count = 0;
-            for (const Shape& shape : c.parts) {
-                parts.push_back(values(shape, dtype, static_cast<uint32_t>(parts.size() + 1)));
-                biases.push_back(values({shape[0]}, dtype, static_cast<uint32_t>(parts.size() + 50)));
-                rows += shape[0];
-                count += count_of(shape);
-            }
-            for (const Array& part : parts) part_list.push_back(&part);
-            const bool has_bias = c.kind != SDN_WEIGHT_EMBEDDING;
-            for (const Array& bias : biases)
-                if (has_bias) bias_list.push_back(&bias);
-            const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu);
+    for (const int32_t arithmetic : {SDN_ARITHMETIC_FLOAT32, SDN_ARITHMETIC_STORAGE})
+        for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
+            for (const Case& c : matrix_cases()) {
+                std::vector<Array> parts, biases;
+                std::vector<const Array*> part_list, bias_list;
+                int64_t rows = 0, count = 0;
+                for (const Shape& shape : c.parts) {
+                    parts.push_back(values(shape, dtype, static_cast<uint32_t>(parts.size() + 1)));
+                    biases.push_back(values({shape[0]}, dtype, static_cast<uint32_t>(parts.size() + 50)));
+                    rows += shape[0];
+                    count += count_of(shape);
+                }
+                for (const Array& part : parts) part_list.push_back(&part);
+                const bool has_bias = c.kind != SDN_WEIGHT_EMBEDDING;
+                for (const Array& bias : biases)
+                    if (has_bias) bias_list.push_back(&bias);
+                const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu, false, arithmetic);
 
-            const sdn_weight_info info = weight.info();
-            EXPECT_EQ(info.kind, c.kind);
-            EXPECT_EQ(info.storage, dtype);
-            EXPECT_EQ(info.rows, rows);
-            EXPECT_EQ(info.columns, count / rows);
-            EXPECT_GE(info.bytes, count * dtype_bytes(dtype));
+                const sdn_weight_info info = weight.info();
+                EXPECT_EQ(info.kind, c.kind);
+                EXPECT_EQ(info.storage, dtype);
+                EXPECT_EQ(info.rows, rows);
+                EXPECT_EQ(info.columns, count / rows);
+                EXPECT_GE(info.bytes, count * dtype_bytes(dtype));
 
-            const Array unpacked({count}, dtype), bias({rows});
-            ok(sdn_weight_unpack(weight, unpacked.data(), bias.floats()));
-            int64_t offset = 0, row = 0;
-            for (size_t i = 0; i < parts.size(); ++i) {
-                EXPECT_EQ(std::memcmp(unpacked.as<char>() + offset, parts[i].data(), static_cast<size_t>(parts[i].bytes())), 0)
-                    << dtype_name(dtype) << " kind " << c.kind << " part " << i << " " << text_of(c.parts[i]);
-                offset += parts[i].bytes();
-                for (int64_t j = 0; j < biases[i].size(); ++j, ++row) {
-                    float expected = 0;
-                    if (has_bias) cpu::convert(&expected, SDN_FLOAT32, biases[i].as<char>() + j * dtype_bytes(dtype), dtype, 1);
-                    ASSERT_EQ(std::memcmp(&bias[row], &expected, 4), 0) << "bias " << row;
+                const Array unpacked({count}, dtype), bias({rows});
+                ok(sdn_weight_unpack(weight, unpacked.data(), bias.floats()));
+                int64_t offset = 0, row = 0;
+                for (size_t i = 0; i < parts.size(); ++i) {
+                    EXPECT_EQ(std::memcmp(unpacked.as<char>() + offset, parts[i].data(), static_cast<size_t>(parts[i].bytes())), 0)
+                        << dtype_name(dtype) << " kind " << c.kind << " part " << i << " " << text_of(c.parts[i]);
+                    offset += parts[i].bytes();
+                    for (int64_t j = 0; j < biases[i].size(); ++j, ++row) {
+                        float expected = 0;
+                        if (has_bias) cpu::convert(&expected, SDN_FLOAT32, biases[i].as<char>() + j * dtype_bytes(dtype), dtype, 1);
+                        ASSERT_EQ(std::memcmp(&bias[row], &expected, 4), 0) << "bias " << row;
+                    }
                 }
             }
-        }
 }
 
 // Every source dtype into every storage: one rounding to nearest even of the source value.

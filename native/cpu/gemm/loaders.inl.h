@@ -1,4 +1,4 @@
-// Loaders: load(row, rows, k, depth, block) copies x[row .. row + rows, k .. k + depth) into a block of kRowStride floats per row.
+// Loaders: load(row, rows, k, depth, block, stride) copies x[row .. row + rows, k .. k + depth) into a block of `stride` floats per row.
 #pragma once
 
 #include "cpu/gemm/layout.inl.h"
@@ -24,9 +24,9 @@ struct RowLoader {
     const float* x2;
     int64_t x2_columns;
 
-    void load(int64_t row, int64_t rows, int64_t k, int64_t depth, float* block) const {
+    void load(int64_t row, int64_t rows, int64_t k, int64_t depth, float* block, int64_t block_stride) const {
         const int64_t from_x = max_of(0, min_of(depth, x_columns - k));
-        for (int64_t r = row; r < row + rows; ++r, block += kRowStride) {
+        for (int64_t r = row; r < row + rows; ++r, block += block_stride) {
             if (from_x > 0) copy_floats(block, x + r * x_columns + k, from_x);
             if (from_x < depth) copy_floats(block + from_x, x2 + r * x2_columns + (k + from_x - x_columns), depth - from_x);
         }
@@ -42,12 +42,12 @@ struct ConvolutionLoader {
     int64_t out_height, out_width;
     int64_t kernel_width, stride, pad_top, pad_left;
 
-    void load(int64_t row, int64_t rows, int64_t k, int64_t depth, float* block) const {
+    void load(int64_t row, int64_t rows, int64_t k, int64_t depth, float* block, int64_t block_stride) const {
         const int64_t first_tap = k / channels;
         int64_t out_x = row % out_width;
         int64_t out_y = row / out_width % out_height;
         int64_t image = row / out_width / out_height;
-        for (int64_t r = 0; r < rows; ++r, block += kRowStride) {
+        for (int64_t r = 0; r < rows; ++r, block += block_stride) {
             int64_t ky = first_tap / kernel_width, kx = first_tap % kernel_width, c = k % channels;
             for (int64_t done = 0; done < depth;) {
                 const int64_t n = min_of(depth - done, channels - c);

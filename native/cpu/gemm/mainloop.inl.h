@@ -26,38 +26,70 @@ struct MatrixProduct {
     static void run_tile(void* context, int64_t index, int thread) {
         const MatrixProduct& p = *static_cast<const MatrixProduct*>(context);
         const int64_t i = index % p.tiling.row_tiles, j = index / p.tiling.row_tiles;
-        const int64_t row = p.rows * i / p.tiling.row_tiles;
-        const int64_t panel = p.weight.panel_count * j / p.tiling.panel_tiles;
-        p.multiply(row, p.rows * (i + 1) / p.tiling.row_tiles - row, panel, p.weight.panel_count * (j + 1) / p.tiling.panel_tiles - panel,
-                   p.memory + thread * p.scratch.total_bytes());
+        const int64_t row = p.rows * i / p.tiling.row_tiles, row_end = p.rows * (i + 1) / p.tiling.row_tiles;
+        const int64_t panel = p.weight.panel_count * j / p.tiling.panel_tiles,
+                      panel_end = p.weight.panel_count * (j + 1) / p.tiling.panel_tiles;
+        char* const thread_memory = p.memory + thread * p.scratch.total_bytes();
+#if defined(SDN_MULTIPLIES_PAIRS)
+        if (p.weight.pairs) return p.template multiply<uint32_t>(row, row_end - row, panel, panel_end - panel, thread_memory);
+#endif
+        p.template multiply<float>(row, row_end - row, panel, panel_end - panel, thread_memory);
     }
 
+    template <class Element>
     void multiply(int64_t row, int64_t row_count, int64_t panel, int64_t panel_count, char* thread_memory) const {
-        float* const block = reinterpret_cast<float*>(thread_memory);
-        float* const widened = reinterpret_cast<float*>(thread_memory + scratch.block_bytes);
-        float* const sums = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.widened_bytes);
-        const DepthBlocks blocks = depth_blocks(weight.columns);
+        Element* const block = reinterpret_cast<Element*>(thread_memory);
+        float* const staging = reinterpret_cast<float*>(thread_memory + scratch.block_bytes);
+        float* const sums = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.staging_bytes);
+        const int64_t all_steps = steps_of(weight);
+        const DepthBlocks blocks = depth_blocks(all_steps);
         for (int64_t b = 0; b < blocks.count; ++b) {
             const int64_t k = b * blocks.depth;
-            const int64_t depth = min_of(blocks.depth, weight.columns - k);
+            const int64_t steps = min_of(blocks.depth, all_steps - k);
             const bool last = b + 1 == blocks.count;
-            loader.load(row, row_count, k, depth, block);
+            load_block(row, row_count, k, steps, block, staging);
             for (int64_t p = 0; p < panel_count; ++p) {
-                const float* const w = panel_block(weight, panel + p, k, depth, widened);
+                const Element* const w = weight_block(panel + p, k, steps, staging, block);
                 const char* upcoming =
                     static_cast<const char*>(p + 1 < panel_count ? stored_panel_block(weight, panel + p + 1, k)
-                                                                 : stored_panel_block(weight, panel, last ? k : k + depth));
+                                                                 : stored_panel_block(weight, panel, last ? k : k + steps));
                 float* const panel_sums = sums + (blocks.count > 1 ? p * row_count * kPanelColumns : 0);
-                multiply_panel(block, w, depth, b > 0, last, panel_sums, row, row_count, panel + p, upcoming);
+                multiply_panel(block, w, steps, b > 0, last, panel_sums, row, row_count, panel + p, upcoming);
             }
         }
     }
 
   private:
-    void multiply_panel(const float* block, const float* w, int64_t depth, bool accumulate, bool last, float* panel_sums, int64_t row,
+    // Steps [k, k + steps) of x, as elements. The last parameter of weight_block() only tells which elements.
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, float* block, float*) const {
+        loader.load(row, row_count, k, steps, block, kRowStride);
+    }
+    const float* weight_block(int64_t panel, int64_t k, int64_t steps, float* staging, const float*) const {
+        return panel_block(weight, panel, k, steps, staging);
+    }
+#if defined(SDN_MULTIPLIES_PAIRS)
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, uint32_t* block, float* staging) const {
+        for (int64_t first = 0; first < row_count; first += kStagedRows) {
+            const int64_t count = min_of(kStagedRows, row_count - first);
+            loader.load(row + first, count, 2 * k, 2 * steps, staging, 2 * kRowStride);
+            for (int64_t r = 0; r < count; ++r) {
+                // Whole vectors: a row of either has room for them.
+                const float* const source = staging + r * 2 * kRowStride;
+                uint32_t* const target = block + (first + r) * kRowStride;
+                for (int64_t i = 0; i < steps; i += kLanes / 2) store_bfloat16(target + i, load(source + 2 * i));
+            }
+        }
+    }
+    const uint32_t* weight_block(int64_t panel, int64_t k, int64_t, float*, const uint32_t*) const {
+        return static_cast<const uint32_t*>(stored_panel_block(weight, panel, k));
+    }
+#endif
+
+    template <class Element>
+    void multiply_panel(const Element* block, const Element* w, int64_t steps, bool accumulate, bool last, float* panel_sums, int64_t row,
                         int64_t row_count, int64_t panel, const char* upcoming) const {
         const int64_t width = epilogue.activation == SDN_ACTIVATION_GEGLU ? kPanelColumns : weight.rows - panel * kPanelColumns;
-        const int64_t upcoming_bytes = depth * kPanelColumns * bytes_of(weight.storage);
+        const int64_t upcoming_bytes = steps * bytes_of_step(weight);
         for (int64_t r = 0; r < row_count; r += kMicroRows) {
             const int64_t count = min_of(kMicroRows, row_count - r);
             float* const c = panel_sums + (scratch.keeps_sums ? r * kPanelColumns : 0);
@@ -65,8 +97,8 @@ struct MatrixProduct {
                 epilogue.fetch(row + r, count, panel);
             else
                 prefetch_floats(c, count * kPanelColumns);
-            multiply_tile(count, width, block + r * kRowStride, w, depth, c, kPanelColumns, accumulate, upcoming);
-            if (r / kMicroRows * depth * 64 < upcoming_bytes) upcoming += depth * 64;
+            multiply_tile(count, width, block + r * kRowStride, w, steps, c, kPanelColumns, accumulate, upcoming);
+            if (r / kMicroRows * steps * 64 < upcoming_bytes) upcoming += steps * 64;
             if (last) epilogue.apply(c, kPanelColumns, row + r, count, panel);
         }
     }

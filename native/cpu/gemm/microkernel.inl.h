@@ -1,26 +1,41 @@
 // Computes:  c[r, j] (+)= sum_k a[r, k] * b[k, j] for up to kMicroRows rows and 1 or 2 vectors of columns, sums in registers.
-// Shapes:    a [rows, depth], kRowStride apart; b [depth, kPanelColumns]; c [rows, kPanelColumns], c_stride apart.
+// Shapes:    a [rows, steps], kRowStride apart; b [steps, kPanelColumns]; c [rows, kPanelColumns], c_stride apart. An element of a and b is
+//            a float, or (uint32_t) a pair of bfloat16, whose two products are added.
 // Algorithm: one row of b and one broadcast element of a at a time; 28 independent sums (AVX-512) hide the latency of fma.
-// Launch:    inside one thread. Meanwhile `upcoming` is fetched, one cache line per k: the block of b that is needed next.
+// Launch:    inside one thread. Meanwhile `upcoming` is fetched, one cache line per step: the block of b that is needed next.
 #pragma once
 
 #include "cpu/gemm/layout.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
 
-template <class Vec, int Rows, int Vectors>
-SDN_NOINLINE void multiply_exactly(const float* a, const float* b, int64_t depth, float* c, int64_t c_stride, bool accumulate,
+// The vectors that elements are multiplied in.
+template <class Element>
+struct Terms {
+    using Wide = vec;
+    using Narrow = narrow_vec;
+};
+#if defined(SDN_MULTIPLIES_PAIRS)
+template <>
+struct Terms<uint32_t> {
+    using Wide = pair_vec;
+    using Narrow = narrow_pair_vec;
+};
+#endif
+
+template <class Sum, class Term, class Element, int Rows, int Vectors>
+SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride, bool accumulate,
                                    const char* upcoming) {
-    Vec total[Rows][Vectors];
+    Sum total[Rows][Vectors];
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_zero(total[r][j]);
     }
-    for (int64_t k = 0; k < depth; ++k) {
-        Vec row[Vectors];
+    for (int64_t k = 0; k < steps; ++k) {
+        Term row[Vectors];
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(row[j], b + j * kLanes);
         prefetch(upcoming);
         SDN_UNROLL for (int r = 0; r < Rows; ++r) {
-            Vec x;
+            Term x;
             set_broadcast(x, a[r * kRowStride]);
             SDN_UNROLL for (int j = 0; j < Vectors; ++j) total[r][j] = fma(x, row[j], total[r][j]);
         }
@@ -31,7 +46,7 @@ SDN_NOINLINE void multiply_exactly(const float* a, const float* b, int64_t depth
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) {
             float* const target = c + r * c_stride + j * kLanes;
-            Vec before;
+            Sum before;
             if (accumulate) {
                 set_load(before, target);
                 total[r][j] = before + total[r][j];
@@ -42,26 +57,29 @@ SDN_NOINLINE void multiply_exactly(const float* a, const float* b, int64_t depth
 }
 
 // The same for 1 <= rows <= Rows.
-template <class Vec, int Vectors, int Rows = kMicroRows>
-SDN_INLINE void multiply_rows(int64_t rows, const float* a, const float* b, int64_t depth, float* c, int64_t c_stride, bool accumulate,
+template <class Sum, class Term, class Element, int Vectors, int Rows = kMicroRows>
+SDN_INLINE void multiply_rows(int64_t rows, const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride, bool accumulate,
                               const char* upcoming) {
     if constexpr (Rows > 1) {
-        if (rows < Rows) return multiply_rows<Vec, Vectors, Rows - 1>(rows, a, b, depth, c, c_stride, accumulate, upcoming);
+        if (rows < Rows) return multiply_rows<Sum, Term, Element, Vectors, Rows - 1>(rows, a, b, steps, c, c_stride, accumulate, upcoming);
     }
-    multiply_exactly<Vec, Rows, Vectors>(a, b, depth, c, c_stride, accumulate, upcoming);
+    multiply_exactly<Sum, Term, Element, Rows, Vectors>(a, b, steps, c, c_stride, accumulate, upcoming);
 }
 
 // The same where only the first `width` of the panel's columns matter: whether the rest of c is written is open. upcoming: an address that
-// may be fetched; depth lines from there.
-SDN_INLINE void multiply_tile(int64_t rows, int64_t width, const float* a, const float* b, int64_t depth, float* c, int64_t c_stride,
+// may be fetched; `steps` lines from there.
+template <class Element>
+SDN_INLINE void multiply_tile(int64_t rows, int64_t width, const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride,
                               bool accumulate, const void* upcoming) {
+    using Wide = typename Terms<Element>::Wide;
+    using Narrow = typename Terms<Element>::Narrow;
     const char* lines = static_cast<const char*>(upcoming);
     if (width > kLanes) {
-        multiply_rows<vec, 2>(rows, a, b, depth, c, c_stride, accumulate, lines);
+        multiply_rows<vec, Wide, Element, 2>(rows, a, b, steps, c, c_stride, accumulate, lines);
     } else if (width > kNarrowLanes) {
-        multiply_rows<vec, 1>(rows, a, b, depth, c, c_stride, accumulate, lines);
+        multiply_rows<vec, Wide, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, lines);
     } else {
-        multiply_rows<narrow_vec, 1>(rows, a, b, depth, c, c_stride, accumulate, lines);
+        multiply_rows<narrow_vec, Narrow, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, lines);
     }
 }
 

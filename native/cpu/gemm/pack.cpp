@@ -11,15 +11,15 @@ const int32_t panel_width = kPanelColumns;
 
 namespace {
 
-// Where output `row` of the logical weight lies: the index of its k = 0.
-int64_t packed_start(const PackedMatrix& m, int64_t row) {
-    int64_t panel = row / kPanelColumns, column = row % kPanelColumns;
-    if (m.geglu) {
-        const int64_t half = m.rows / 2;
-        panel = row % half / kLanes;
-        column = row % half % kLanes + (row < half ? 0 : kLanes);
-    }
-    return panel * m.columns * kPanelColumns + column;
+struct Place {
+    int64_t panel, column;
+};
+
+// Where output `row` of the logical weight lies.
+Place place_of(const PackedMatrix& m, int64_t row) {
+    if (!m.geglu) return {row / kPanelColumns, row % kPanelColumns};
+    const int64_t half = m.rows / 2;
+    return {row % half / kLanes, row % half % kLanes + (row < half ? 0 : kLanes)};
 }
 
 // Calls visit(packed index, logical index) for every element of rows [first_row, first_row + row_count), the latter counted from
@@ -32,10 +32,10 @@ void for_each_element(const PackedMatrix& m, int64_t first_row, int64_t row_coun
     for (int64_t row = 0; row < row_count; row += kPanelColumns) {
         for (int64_t first = 0; first < channels; first += piece) {
             for (int64_t r = row; r < min_of(row_count, row + kPanelColumns); ++r) {
-                const int64_t start = packed_start(m, first_row + r);
+                const Place place = place_of(m, first_row + r);
                 for (int64_t tap = 0; tap < taps; ++tap) {
                     for (int64_t c = first; c < min_of(channels, first + piece); ++c) {
-                        visit(start + (tap * channels + c) * kPanelColumns, r * m.columns + c * taps + tap);
+                        visit(packed_index(m, place.panel, place.column, tap * channels + c), r * m.columns + c * taps + tap);
                     }
                 }
             }
@@ -89,7 +89,7 @@ void clear_padding(const PackedMatrix& m) {
     const int64_t outputs = m.rows / vectors, width = kPanelColumns / vectors;
     for (int64_t j = outputs; j < m.panel_count * width; ++j) {
         for (int64_t i = 0; i < vectors * m.columns; ++i) {
-            const int64_t at = (j / width * m.columns + i / vectors) * kPanelColumns + i % vectors * width + j % width;
+            const int64_t at = packed_index(m, j / width, i % vectors * width + j % width, i / vectors);
             std::memset(static_cast<char*>(m.data) + at * bytes_of(m.storage), 0, static_cast<size_t>(bytes_of(m.storage)));
         }
     }

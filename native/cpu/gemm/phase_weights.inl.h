@@ -7,12 +7,12 @@
 
 namespace sdn::cpu::SDN_ISA {
 
-// Floats of one phase of one panel: [2, 2, C, kPanelColumns].
-SDN_INLINE int64_t phase_panel_floats(const PackedMatrix& m) {
-    return m.columns / 9 * 4 * kPanelColumns;
+// Bytes of one phase of one panel: [2, 2, C, kPanelColumns] floats, or bfloat16 where the weight is one of pairs.
+SDN_INLINE int64_t phase_panel_bytes(const PackedMatrix& m) {
+    return m.columns / 9 * 4 * kPanelColumns * (m.pairs ? 2 : 4);
 }
 
-// Writes phase (py, px) of one panel of a 3x3 weight, packed like that of a 2x2 convolution in float32.
-void sum_phase_panel(const PackedMatrix& m, int64_t panel, int64_t py, int64_t px, float* target);
+// Writes phase (py, px) of one panel of a 3x3 weight, packed like that of a 2x2 convolution in float32 or in pairs.
+void sum_phase_panel(const PackedMatrix& m, int64_t panel, int64_t py, int64_t px, void* target);
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -1,5 +1,7 @@
 #include "cpu/gemm/tiling.inl.h"
 
+#include "cpu/gemm/pack.inl.h"
+
 namespace sdn::cpu::SDN_ISA {
 
 namespace {
@@ -42,13 +44,15 @@ Tiling choose_tiling(int64_t rows, const PackedMatrix& weight, int threads) {
 }
 
 TileScratch tile_scratch(int64_t rows, const PackedMatrix& weight, Tiling tiling) {
-    const DepthBlocks blocks = depth_blocks(weight.columns);
+    const DepthBlocks blocks = depth_blocks(steps_of(weight));
     const int64_t tile_rows = ceil_div(rows, tiling.row_tiles);
     const int64_t panels = blocks.count > 1 ? ceil_div(weight.panel_count, tiling.panel_tiles) : 1;
     const int64_t sum_rows = blocks.count > 1 ? tile_rows : kMicroRows;
     TileScratch s;
     s.block_bytes = tile_rows * kRowStride * 4;
-    s.widened_bytes = weight.storage == SDN_FLOAT32 ? 0 : blocks.depth * kPanelColumns * 4;
+    s.staging_bytes = weight.storage == SDN_FLOAT32 ? 0
+                      : weight.pairs                ? kStagedRows * 2 * kRowStride * 4
+                                                    : blocks.depth * kPanelColumns * 4;
     s.sums_bytes = sum_rows * panels * kPanelColumns * 4;
     s.keeps_sums = blocks.count > 1;
     return s;

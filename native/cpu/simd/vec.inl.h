@@ -12,6 +12,10 @@
 //   sum(a) maximum(a)                    over the lanes, in one fixed order
 //   narrow_vec kNarrowLanes              what serves a few columns better than a whole vec does, or vec itself
 //   set_zero(a) set_broadcast(a, x) set_load(a, p)   for code that is written for vec and narrow_vec
+// and where SDN_MULTIPLIES_PAIRS is defined
+//   pair_vec narrow_pair_vec             kLanes, kNarrowLanes pairs of bfloat16, the first in the lower half of 32 bits
+//   fma(a, b, c)                         c + a.first * b.first + a.second * b.second per lane, of pairs into floats
+//   store_bfloat16(p, a)                 rounded to nearest even; subnormals become zero
 #pragma once
 
 #include <cstdint>

@@ -115,4 +115,35 @@ SDN_INLINE float maximum(vec a) {
     return _mm512_reduce_max_ps(a.v);
 }
 
+#if defined(SDN_MULTIPLIES_PAIRS)
+struct pair_vec {
+    __m512i v;
+};
+struct narrow_pair_vec {
+    __m256i v;
+};
+
+SDN_INLINE void set_broadcast(pair_vec& a, uint32_t pair) {
+    a.v = _mm512_set1_epi32(static_cast<int>(pair));
+}
+SDN_INLINE void set_broadcast(narrow_pair_vec& a, uint32_t pair) {
+    a.v = _mm256_set1_epi32(static_cast<int>(pair));
+}
+SDN_INLINE void set_load(pair_vec& a, const uint32_t* p) {
+    a.v = _mm512_loadu_si512(p);
+}
+SDN_INLINE void set_load(narrow_pair_vec& a, const uint32_t* p) {
+    a.v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+SDN_INLINE vec fma(pair_vec a, pair_vec b, vec c) {
+    return {_mm512_dpbf16_ps(c.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+}
+SDN_INLINE narrow_vec fma(narrow_pair_vec a, narrow_pair_vec b, narrow_vec c) {
+    return {_mm256_dpbf16_ps(c.v, reinterpret_cast<__m256bh>(a.v), reinterpret_cast<__m256bh>(b.v))};
+}
+SDN_INLINE void store_bfloat16(void* p, vec a) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v)));
+}
+#endif
+
 }  // namespace sdn::cpu::SDN_ISA
