@@ -1,11 +1,13 @@
 // Computes:  out[b,y,x,o] = sum w[o,c,i,j] * x[b, y*stride+i-pad_top, x*stride+j-pad_left, c] + bias[o] + channel_add[b,o] + residual
 // Shapes:    x [B,H,W,C] (read as if resized to the upsampled size), w [O,C,kh,kw], out and residual [B,Ho,Wo,O], channel_add [B,O]
 // Algorithm: the matrix mainloop of cpu/gemm over B*Ho*Wo rows of K = kh*kw*C; im2col happens block by block, in cache. 1x1 is a linear
-//            layer. 3x3 over a doubled image is four 2x2 convolutions of the image itself: see gemm/phase_weights.inl.h.
+//            layer. 3x3 over a doubled image is four 2x2 convolutions of the image itself: see gemm/phase_weights.inl.h. With
+//            SDN_PRECISION_FAST, 3x3 of many pixels is gemm/winograd.cpp.
 // Launch:    one parallel index per tile.
 #include "cpu/gemm/loaders.inl.h"
 #include "cpu/gemm/mainloop.inl.h"
 #include "cpu/gemm/phase_weights.inl.h"
+#include "cpu/gemm/winograd.inl.h"
 #include "cpu/ops.inl.h"
 
 namespace sdn::cpu::SDN_ISA {
@@ -116,6 +118,8 @@ void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const Packed
     const ConvolutionLoader loader = make_loader(out, x, weight, params);
     if (is_linear(weight, params))
         multiply_matrix(exec, RowLoader{loader.x, loader.channels, nullptr, 0}, rows, weight, epilogue);
+    else if (winograd_pays(loader, x.shape[0], weight))
+        conv2d_winograd(exec, loader, x.shape[0], weight, epilogue);
     else if (doubles_the_image(x, weight, params))
         conv2d_doubled(exec, x, weight, loader, epilogue);
     else

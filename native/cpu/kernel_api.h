@@ -26,6 +26,7 @@ struct PackedMatrix {
     int64_t rows = 0;     // outputs N (of all parts)
     int64_t columns = 0;  // reduction length K = in * kh * kw, ordered (ky, kx, c) for convolutions
     int32_t kernel_height = 1, kernel_width = 1;
+    bool fast = false;   // SDN_PRECISION_FAST
     bool pairs = false;  // bfloat16, k and k+1 side by side, for products of bfloat16 pairs: see cpu/gemm/pack.inl.h
     bool geglu = false;  // each panel holds panel_width/2 values, then their panel_width/2 gates
 };

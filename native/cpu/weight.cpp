@@ -47,7 +47,8 @@ void Weight::pack_matrix(const sdn_weight_desc& desc) {
     matrix_.geglu = geglu_;
     // Pairs do not reach from one tap to the next.
     const int64_t channels = info_.columns / kernel_height_ / kernel_width_;
-    matrix_.pairs = desc.arithmetic == SDN_ARITHMETIC_STORAGE && desc.storage == SDN_BFLOAT16 && kernels_.pairs && channels % 2 == 0;
+    matrix_.fast = desc.precision == SDN_PRECISION_FAST;
+    matrix_.pairs = matrix_.fast && desc.storage == SDN_BFLOAT16 && kernels_.pairs && channels % 2 == 0;
     matrix_.panel_width = kernels_.panel_width;
     matrix_.panel_count = (matrix_.rows + matrix_.panel_width - 1) / matrix_.panel_width;
     if (matrix_.geglu) {

@@ -204,9 +204,11 @@ enum {
     SDN_WEIGHT_EMBEDDING = 3 /* one part [rows, C] */
 };
 
+/* What a CPU device may do with a MATRIX or CONV2D to be faster. CUDA devices take no notice. */
 enum {
-    SDN_ARITHMETIC_FLOAT32 = 0, /* products of float32, the weight widened */
-    SDN_ARITHMETIC_STORAGE = 1  /* where the device has them, products of the storage type, inputs rounded to it; sums in float32 */
+    SDN_PRECISION_REFERENCE = 0, /* products of float32, the weight widened, one for each term */
+    SDN_PRECISION_FAST = 1       /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; where the machine has AVX512_BF16, products of
+                                  * bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
 };
 
 typedef struct sdn_weight_desc {
@@ -215,7 +217,7 @@ typedef struct sdn_weight_desc {
     int32_t part_count;       /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
     int32_t geglu;            /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
     int32_t doubles;          /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
-    int32_t arithmetic;       /* SDN_ARITHMETIC_*: what a CPU device multiplies a MATRIX or CONV2D in */
+    int32_t precision;        /* SDN_PRECISION_* */
     const sdn_tensor* parts;  /* host memory, dense; float32, float16, bfloat16 or float64 */
     const sdn_tensor* biases; /* [part_count] of [out_i], or NULL for none at all */
 } sdn_weight_desc;

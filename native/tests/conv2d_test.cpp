@@ -10,7 +10,7 @@ struct Case {
     int64_t kernel_height = 3, kernel_width = 3;
     sdn_conv2d_params params{1, 1, 1, 1, 1, 0, 0, 0};
     bool bias = true, channel_add = false, residual = false;
-    int32_t storage = SDN_FLOAT32, arithmetic = SDN_ARITHMETIC_FLOAT32;
+    int32_t storage = SDN_FLOAT32, precision = SDN_PRECISION_REFERENCE;
 
     int64_t view_height() const { return params.upsample_height > 0 ? params.upsample_height : height; }
     int64_t view_width() const { return params.upsample_width > 0 ? params.upsample_width : width; }
@@ -39,13 +39,13 @@ struct Layer {
           bias(Array::random({c.outputs}, 3)),
           channel_add(Array::random({c.batch, c.outputs}, 4, -1, 1, kMisaligned)),
           residual(Array::random(c.out_shape(), 5, -1, 1, kMisaligned)) {
-        if (c.arithmetic == SDN_ARITHMETIC_STORAGE) round_to(x, c.storage);
+        if (c.precision == SDN_PRECISION_FAST) round_to(x, c.storage);
     }
 
     std::unique_ptr<Weight> weight(sdn_device* device) const {
         const std::vector<const Array*> biases(c.bias ? 1 : 0, &bias);
         return std::make_unique<Weight>(device, SDN_WEIGHT_CONV2D, std::vector<const Array*>{&values}, biases, c.storage, false, false,
-                                        c.arithmetic);
+                                        c.precision);
     }
 
     Array run(sdn_device* device, const Weight& w) const {
@@ -78,8 +78,9 @@ struct Layer {
         if (c.channel_add) sum.add(static_cast<double>(channel_add[b * c.outputs + o]));
         if (c.residual) sum.add(static_cast<double>(residual[((b * out[1] + y) * out[2] + column) * c.outputs + o]));
         // The sums of a doubled image's weights are rounded to the storage once more.
-        const bool sums_weights = c.arithmetic == SDN_ARITHMETIC_STORAGE && p.upsample_height > 0;
-        return {sum.value(), sum.limit() + (sums_weights ? kPhaseWeights * kBFloat16Unit * sum.root_of_squares() : 0)};
+        const bool sums_weights = c.precision == SDN_PRECISION_FAST && p.upsample_height > 0;
+        return {sum.value(), (c.precision == SDN_PRECISION_FAST ? kWinograd : 1) * sum.limit() +
+                                 (sums_weights ? kPhaseWeights * kBFloat16Unit * sum.root_of_squares() : 0)};
     }
 
     std::vector<Expected> expected(const std::vector<double>& w) const {
@@ -158,7 +159,7 @@ TEST_P(Conv2d, EveryFusion_EqualsTheTwin) {
 }
 
 // As for linear layers; 5 channels are no pairs.
-TEST_P(Conv2d, ArithmeticOfTheStorage_EqualsTheTwin) {
+TEST_P(Conv2d, FastPrecision_EqualsTheTwin) {
     std::vector<Case> cases;
     for (const int64_t channels : {2, 4, 5, 40, 130}) cases.push_back({2, 7, 5, channels, 33});
     cases.push_back({2, 8, 9, 20, 12, 3, 3, {2, 0, 0, 1, 1, 0, 0, 0}});
@@ -168,7 +169,23 @@ TEST_P(Conv2d, ArithmeticOfTheStorage_EqualsTheTwin) {
     cases.push_back({2, 4, 5, 20, 40, 3, 3, {1, 1, 1, 1, 1, 8, 10, 0}});
     cases.push_back({1, 1, 2, 400, 700, 3, 3, {1, 1, 1, 1, 1, 2, 4, 0}});
     for (Case c : cases) {
-        c.storage = SDN_BFLOAT16, c.arithmetic = SDN_ARITHMETIC_STORAGE;
+        c.storage = SDN_BFLOAT16, c.precision = SDN_PRECISION_FAST;
+        expect_twin(c);
+    }
+}
+
+// Sizes that Winograd's algorithm takes: tiles cut off at either edge, several blocks of K, several panels, every storage.
+TEST_P(Conv2d, Winograd_EqualsTheTwin) {
+    std::vector<Case> cases = {{1, 33, 34, 16, 40}, {2, 24, 25, 32, 70}, {1, 32, 29, 400, 32}};
+    cases.push_back({1, 16, 17, 32, 40, 3, 3, {1, 1, 1, 1, 1, 32, 34, 0}});
+    for (const int32_t storage : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16}) {
+        cases.push_back({1, 16, 17, 16, 33, 3, 3, {1, 1, 1, 1, 1, 31, 33, 0}});
+        cases.back().storage = storage;
+        cases.back().bias = storage != SDN_FLOAT32;
+        cases.back().channel_add = cases.back().residual = storage == SDN_FLOAT16;
+    }
+    for (Case c : cases) {
+        c.precision = SDN_PRECISION_FAST;
         expect_twin(c);
     }
 }

@@ -9,7 +9,7 @@ struct Case {
     int64_t rows, columns, columns2, outputs;  // outputs: of out; a geglu weight has twice as many
     int32_t activation = SDN_ACTIVATION_NONE;
     bool bias = true, residual = false;
-    int32_t storage = SDN_FLOAT32, arithmetic = SDN_ARITHMETIC_FLOAT32;
+    int32_t storage = SDN_FLOAT32, precision = SDN_PRECISION_REFERENCE;
 
     bool geglu() const { return activation == SDN_ACTIVATION_GEGLU; }
     int64_t inputs() const { return columns + columns2; }
@@ -52,7 +52,7 @@ struct Layer {
           x(Array::random({c.rows, c.columns}, 1, -1, 1, kMisaligned)),
           x2(Array::random({c.rows, c.columns2}, 2, -1, 1, kMisaligned)),
           residual(Array::random({c.rows, c.outputs}, 3, -1, 1, kMisaligned)) {
-        if (c.arithmetic == SDN_ARITHMETIC_STORAGE) round_to(x, c.storage), round_to(x2, c.storage);
+        if (c.precision == SDN_PRECISION_FAST) round_to(x, c.storage), round_to(x2, c.storage);
         for (uint32_t i = 0; i < (c.geglu() ? 2u : 1u); ++i) {
             values.push_back(Array::random({c.outputs, c.inputs()}, 4 + i));
             biases.push_back(Array::random({c.outputs}, 6 + i));
@@ -64,7 +64,7 @@ struct Layer {
         for (const Array& part : values) parts.push_back(&part);
         for (const Array& bias : biases)
             if (c.bias) part_biases.push_back(&bias);
-        return std::make_unique<Weight>(device, SDN_WEIGHT_MATRIX, parts, part_biases, c.storage, c.geglu(), false, c.arithmetic);
+        return std::make_unique<Weight>(device, SDN_WEIGHT_MATRIX, parts, part_biases, c.storage, c.geglu(), false, c.precision);
     }
 
     Array run(sdn_device* device, const Weight& w) const {
@@ -150,9 +150,9 @@ TEST_P(Linear, EveryFusion_EqualsTheTwin) {
 }
 
 // With inputs that are rounded already, products of pairs are exact: the limits are those of float32. 15 inputs are no pairs.
-TEST_P(Linear, ArithmeticOfTheStorage_EqualsTheTwin) {
+TEST_P(Linear, FastPrecision_EqualsTheTwin) {
     const auto with = [](Case c, int32_t activation = SDN_ACTIVATION_NONE) {
-        c.activation = activation, c.storage = SDN_BFLOAT16, c.arithmetic = SDN_ARITHMETIC_STORAGE;
+        c.activation = activation, c.storage = SDN_BFLOAT16, c.precision = SDN_PRECISION_FAST;
         return c;
     };
     for (const int64_t columns : {2, 4, 15, 16, 30, 34, 766, 768, 770, 1500})
@@ -167,7 +167,7 @@ TEST_P(Linear, ArithmeticOfTheStorage_EqualsTheTwin) {
 TEST_P(Linear, AnyThreadCount_SameBits) {
     for (const Case& c : {Case{300, 500, 0, 300, SDN_ACTIVATION_SILU, true, true}, Case{33, 1500, 20, 400},
                           Case{128, 450, 0, 200, SDN_ACTIVATION_GEGLU, true, false, SDN_BFLOAT16},
-                          Case{128, 1800, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_BFLOAT16, SDN_ARITHMETIC_STORAGE}}) {
+                          Case{128, 1800, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_BFLOAT16, SDN_PRECISION_FAST}}) {
         const Layer layer(c);
         same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); });
     }

@@ -161,7 +161,7 @@ void* Exec::alloc(int64_t bytes) const {
 }
 
 Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage, bool geglu,
-               bool doubles, int32_t arithmetic) {
+               bool doubles, int32_t precision) {
     std::vector<sdn_tensor> part_views, bias_views;
     for (const Array* part : parts) part_views.push_back(part->view());
     for (const Array* bias : biases) bias_views.push_back(bias->view());
@@ -171,7 +171,7 @@ Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, st
     desc.part_count = static_cast<int32_t>(parts.size());
     desc.geglu = geglu ? 1 : 0;
     desc.doubles = doubles ? 1 : 0;
-    desc.arithmetic = arithmetic;
+    desc.precision = precision;
     desc.parts = part_views.data();
     desc.biases = bias_views.empty() ? nullptr : bias_views.data();
     ok(sdn_weight_create(device, &desc, &weight_));

@@ -91,7 +91,7 @@ class Exec {
 class Weight {
   public:
     Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage = SDN_FLOAT32,
-           bool geglu = false, bool doubles = false, int32_t arithmetic = SDN_ARITHMETIC_FLOAT32);
+           bool geglu = false, bool doubles = false, int32_t precision = SDN_PRECISION_REFERENCE);
     ~Weight();
     Weight(const Weight&) = delete;
     Weight& operator=(const Weight&) = delete;

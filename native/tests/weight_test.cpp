@@ -52,7 +52,7 @@ SDN_FOR_EACH_DEVICE(WeightUnpack);
 
 TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
     const Device device(GetParam());
-    for (const int32_t arithmetic : {SDN_ARITHMETIC_FLOAT32, SDN_ARITHMETIC_STORAGE})
+    for (const int32_t precision : {SDN_PRECISION_REFERENCE, SDN_PRECISION_FAST})
         for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
             for (const Case& c : matrix_cases()) {
                 std::vector<Array> parts, biases;
@@ -68,7 +68,7 @@ TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
                 const bool has_bias = c.kind != SDN_WEIGHT_EMBEDDING;
                 for (const Array& bias : biases)
                     if (has_bias) bias_list.push_back(&bias);
-                const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu, false, arithmetic);
+                const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu, false, precision);
 
                 const sdn_weight_info info = weight.info();
                 EXPECT_EQ(info.kind, c.kind);

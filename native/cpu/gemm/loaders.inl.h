@@ -63,12 +63,20 @@ struct ConvolutionLoader {
         }
     }
 
-  private:
-    SDN_INLINE void copy_pixel(float* target, int64_t image, int64_t y, int64_t column, int64_t c, int64_t n) const {
-        if (y < 0 || y >= view_height || column < 0 || column >= view_width) return clear_floats(target, n);
+    // The channels of a pixel of the view, or nullptr outside of it.
+    SDN_INLINE const float* pixel(int64_t image, int64_t y, int64_t column) const {
+        if (y < 0 || y >= view_height || column < 0 || column >= view_width) return nullptr;
         if (view_height != height) y = y * height / view_height;
         if (view_width != width) column = column * width / view_width;
-        copy_floats(target, x + ((image * height + y) * width + column) * channels + c, n);
+        return x + ((image * height + y) * width + column) * channels;
+    }
+
+  private:
+    SDN_INLINE void copy_pixel(float* target, int64_t image, int64_t y, int64_t column, int64_t c, int64_t n) const {
+        if (const float* const source = pixel(image, y, column))
+            copy_floats(target, source + c, n);
+        else
+            clear_floats(target, n);
     }
 };
 

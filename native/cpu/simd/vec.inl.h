@@ -15,6 +15,7 @@
 // and where SDN_MULTIPLIES_PAIRS is defined
 //   pair_vec narrow_pair_vec             kLanes, kNarrowLanes pairs of bfloat16, the first in the lower half of 32 bits
 //   fma(a, b, c)                         c + a.first * b.first + a.second * b.second per lane, of pairs into floats
+//   load_firsts(p) load_seconds(p)       of kLanes pairs, widened to float
 //   store_bfloat16(p, a)                 rounded to nearest even; subnormals become zero
 #pragma once
 

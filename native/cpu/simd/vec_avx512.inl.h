@@ -141,6 +141,12 @@ SDN_INLINE vec fma(pair_vec a, pair_vec b, vec c) {
 SDN_INLINE narrow_vec fma(narrow_pair_vec a, narrow_pair_vec b, narrow_vec c) {
     return {_mm256_dpbf16_ps(c.v, reinterpret_cast<__m256bh>(a.v), reinterpret_cast<__m256bh>(b.v))};
 }
+SDN_INLINE vec load_firsts(const void* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+}
+SDN_INLINE vec load_seconds(const void* p) {
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)))};
+}
 SDN_INLINE void store_bfloat16(void* p, vec a) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v)));
 }
