@@ -12,11 +12,20 @@ public enum DeviceKind
     Cuda = 1,
 }
 
+/// <summary>What a CPU device may do with matrices and convolutions to be faster. A CUDA device takes no notice.</summary>
+public enum Precision
+{
+    /// <summary>Products of float32, 16-bit weights widened: what the fixtures' limits hold for.</summary>
+    Reference = 0,
+    /// <summary>3x3 convolutions by Winograd's F(4x4,3x3); products of bfloat16 for weights kept so, where the machine has AVX512_BF16. See docs/numerics.md.</summary>
+    Fast = 1,
+}
+
 /// <summary>What a device is and has. Bytes are those available under this process's limits (cgroup included).</summary>
 /// <param name="Kind">CPU or CUDA.</param>
 /// <param name="Index">Among those of its kind.</param>
 /// <param name="Name">Of the product.</param>
-/// <param name="InstructionSet">"portable", "avx2", "avx512"; CUDA: "sm_90".</param>
+/// <param name="InstructionSet">"portable", "avx2", "avx512", "avx512bf16"; CUDA: "sm_90".</param>
 /// <param name="Threads">CPU worker threads, the caller included.</param>
 /// <param name="TotalBytes">All memory.</param>
 /// <param name="FreeBytes">Memory available now.</param>
@@ -24,19 +33,20 @@ public enum DeviceKind
 /// <param name="Multiprocessors">CUDA: their number.</param>
 /// <param name="ThreadsPerMultiprocessor">CUDA: the most that one holds at a time.</param>
 /// <param name="Lost">Whether a fault ended the device for this process.</param>
+/// <param name="Precision">CPU: how it multiplies.</param>
 public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes,
-    bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false);
+    bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false, Precision Precision = Precision.Reference);
 
 /// <summary>A processor or GPU. Thread-safe. Dispose after everything made from it; <see cref="Auto"/> needs no disposing.</summary>
 public sealed class Device : IDisposable
 {
-    private static readonly Lazy<Device> SharedAuto = new(() => OpenBest(0, shared: true));
+    private static readonly Lazy<Device> SharedAuto = new(() => OpenBest(0, Precision.Reference, shared: true));
     private readonly bool _shared;
 
-    private unsafe Device(string name, int threads, bool shared)
+    private unsafe Device(string name, int threads, Precision precision, bool shared)
     {
         nint handle;
-        Interop.sdn_device_open(name, threads, &handle).ThrowIfFailed();
+        Interop.sdn_device_open(name, threads, (int)precision, &handle).ThrowIfFailed();
         Handle = new DeviceHandle(handle);
         _shared = shared;
         Spec = name;
@@ -48,17 +58,18 @@ public sealed class Device : IDisposable
     /// <summary>The best device of this machine, opened once per process: a GPU where there is one, else the processor. <see cref="Reason"/> says why.</summary>
     public static Device Auto => SharedAuto.Value;
 
-    /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cuda</c>, <c>cuda:1</c>,
+    /// <summary>Opens a device by name: <c>cpu</c>, <c>cpu:portable</c>, <c>cpu:avx2</c>, <c>cpu:avx512</c>, <c>cpu:avx512bf16</c>, <c>cuda</c>, <c>cuda:1</c>,
     /// <c>cuda:emulated</c> (the CUDA kernels on the CPU, in builds for tests) or <c>auto</c>.</summary>
     /// <param name="name">The device's name.</param>
     /// <param name="threads">CPU worker threads, the caller included; 0 = one per available core.</param>
+    /// <param name="precision">How a CPU device multiplies.</param>
     /// <exception cref="DeviceNotFoundException">No such device, or a name that is none of the above; the text says why.</exception>
     /// <exception cref="ArgumentException">An empty name, or an impossible number of threads.</exception>
-    public static Device Open(string name, int threads = 0)
+    public static Device Open(string name, int threads = 0, Precision precision = Precision.Reference)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
-        return name == "auto" ? OpenBest(threads, shared: false) : new Device(name, threads, shared: false);
+        return name == "auto" ? OpenBest(threads, precision, shared: false) : new Device(name, threads, precision, shared: false);
     }
 
     /// <summary>Number of devices of a kind, and the reason when there are none.</summary>
@@ -95,7 +106,7 @@ public sealed class Device : IDisposable
             NativeDeviceInfo info;
             Interop.sdn_device_get_info(Handle, &info).ThrowIfFailed();
             return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes,
-                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0);
+                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0, (Precision)info.Precision);
         }
     }
 
@@ -138,20 +149,20 @@ public sealed class Device : IDisposable
     public override string ToString() => Spec;
 
     /// <summary>The first CUDA device where there is one that opens, else the processor.</summary>
-    private static Device OpenBest(int threads, bool shared)
+    private static Device OpenBest(int threads, Precision precision, bool shared)
     {
         (int count, string? reason) = Count(DeviceKind.Cuda);
         if (count == 0)
         {
-            return new Device("cpu", threads, shared) { Reason = $"cpu, because there is no CUDA device: {reason}" };
+            return new Device("cpu", threads, precision, shared) { Reason = $"cpu, because there is no CUDA device: {reason}" };
         }
         try
         {
-            return new Device("cuda:0", threads, shared) { Reason = $"cuda:0, the first of {count} CUDA device(s)" };
+            return new Device("cuda:0", threads, precision, shared) { Reason = $"cuda:0, the first of {count} CUDA device(s)" };
         }
         catch (NativeException unusable)
         {
-            return new Device("cpu", threads, shared) { Reason = $"cpu, because cuda:0 cannot be used: {unusable.Message}" };
+            return new Device("cpu", threads, precision, shared) { Reason = $"cpu, because cuda:0 cannot be used: {unusable.Message}" };
         }
     }
 

@@ -5,7 +5,7 @@ namespace StableDiffusion.Native;
 internal static unsafe partial class Interop
 {
     [LibraryImport(Library)] internal static partial Status sdn_device_count(int kind, int* count);
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial Status sdn_device_open(string name, int threads, nint* device);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial Status sdn_device_open(string name, int threads, int precision, nint* device);
     [LibraryImport(Library)] internal static partial Status sdn_device_close(nint device);
     [LibraryImport(Library)] internal static partial Status sdn_device_get_info(DeviceHandle device, NativeDeviceInfo* info);
     [LibraryImport(Library)] internal static partial Status sdn_device_get_context(DeviceHandle device, nint* context);

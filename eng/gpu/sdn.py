@@ -24,7 +24,7 @@ class Tensor(ctypes.Structure):
 class DeviceInfo(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("index", c_int32), ("threads", c_int32), ("emulated", c_int32), ("total_bytes", c_int64),
                 ("free_bytes", c_int64), ("name", c_char * 128), ("instruction_set", c_char * 32), ("multiprocessors", c_int32),
-                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("reserved", c_int32)]
+                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("precision", c_int32)]
 
 
 class WeightDesc(ctypes.Structure):
@@ -58,7 +58,7 @@ STRUCTS = [Tensor, DeviceInfo, WeightDesc, WeightInfo, ExecStats, Conv2dParams, 
 HANDLE, TENSOR = c_void_p, POINTER(Tensor)
 SIGNATURES = {
     "sdn_device_count": [c_int32, POINTER(c_int32)],
-    "sdn_device_open": [c_char_p, c_int32, POINTER(HANDLE)],
+    "sdn_device_open": [c_char_p, c_int32, c_int32, POINTER(HANDLE)],
     "sdn_device_close": [HANDLE],
     "sdn_device_get_info": [HANDLE, POINTER(DeviceInfo)],
     "sdn_device_measure_peak": [HANDLE, c_double, POINTER(c_double)],
@@ -158,7 +158,7 @@ def ref(t):
 class Device:
     def __init__(self, library, name, threads=0):
         self.library, self.name = library, name
-        self.handle = library.create(library.device_open, name.encode(), threads)
+        self.handle = library.create(library.device_open, name.encode(), threads, 0)
 
     def info(self):
         info = DeviceInfo()

@@ -21,11 +21,13 @@ sdn_status sdn_device_count(int32_t kind, int32_t* count) {
     });
 }
 
-sdn_status sdn_device_open(const char* name, int32_t threads, sdn_device** device) {
+sdn_status sdn_device_open(const char* name, int32_t threads, int32_t precision, sdn_device** device) {
     return guard("sdn_device_open", [&] {
         sdn_device*& result = require(device, "device");
         result = nullptr;
-        result = new sdn_device{Device::open(&require(name, "name"), std::getenv("SDN_CPU"), threads)};
+        if (precision != SDN_PRECISION_REFERENCE && precision != SDN_PRECISION_FAST)
+            fail(SDN_ERROR_INVALID_ARGUMENT, "precision is %d, must be 0 (reference) or 1 (fast)", precision);
+        result = new sdn_device{Device::open(&require(name, "name"), std::getenv("SDN_CPU"), threads, precision)};
     });
 }
 

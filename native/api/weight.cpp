@@ -66,8 +66,6 @@ void check_desc(const sdn_weight_desc& desc) {
              most > 1 ? " to 64" : " for this kind of weight");
     check_ranks(desc);
     check_biases(desc);
-    if (desc.precision != SDN_PRECISION_REFERENCE && desc.precision != SDN_PRECISION_FAST)
-        fail(SDN_ERROR_INVALID_ARGUMENT, "precision is %d, must be 0 (reference) or 1 (fast)", desc.precision);
     if (desc.doubles != 0 && (desc.kind != SDN_WEIGHT_CONV2D || desc.parts[0].shape[2] != 3 || desc.parts[0].shape[3] != 3))
         fail(SDN_ERROR_INVALID_ARGUMENT, "doubles is for 3x3 convolutions, but parts[0] is %s", shape_text(desc.parts[0]).c_str());
     if (desc.geglu != 0) {

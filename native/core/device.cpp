@@ -6,10 +6,11 @@
 
 namespace sdn {
 
-std::shared_ptr<Device> Device::open(const std::string& name, const char* cpu_choice, int threads) {
+std::shared_ptr<Device> Device::open(const std::string& name, const char* cpu_choice, int threads, int32_t precision) {
     if (name == "cuda" || name.compare(0, 5, "cuda:") == 0) return cuda::open_device(name);
-    if (name == "cpu" || name.compare(0, 4, "cpu:") == 0) return cpu::open_device(name, cpu_choice, threads);
-    fail(SDN_ERROR_NO_DEVICE, "unknown device \"%s\": \"cpu\", \"cpu:portable\", \"cpu:avx2\", \"cpu:avx512\", \"cpu:avx512bf16\", \"cuda\" or \"cuda:N\"",
+    if (name == "cpu" || name.compare(0, 4, "cpu:") == 0) return cpu::open_device(name, cpu_choice, threads, precision);
+    fail(SDN_ERROR_NO_DEVICE,
+         "unknown device \"%s\": \"cpu\", \"cpu:portable\", \"cpu:avx2\", \"cpu:avx512\", \"cpu:avx512bf16\", \"cuda\" or \"cuda:N\"",
          name.c_str());
 }
 

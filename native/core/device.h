@@ -50,7 +50,7 @@ class Event {
 class Device : public std::enable_shared_from_this<Device> {
   public:
     // name as in sdn_device_open(); cpu_choice: the value of SDN_CPU, or nullptr. threads: 0 = as many as the machine gives.
-    static std::shared_ptr<Device> open(const std::string& name, const char* cpu_choice, int threads);
+    static std::shared_ptr<Device> open(const std::string& name, const char* cpu_choice, int threads, int32_t precision);
 
     virtual ~Device() = default;
     Device(const Device&) = delete;

@@ -73,11 +73,11 @@ const NormWeight& norm_of(const sdn::Weight& weight) {
 
 }  // namespace
 
-std::shared_ptr<sdn::Device> open_device(const std::string& name, const char* cpu_choice, int threads) {
+std::shared_ptr<sdn::Device> open_device(const std::string& name, const char* cpu_choice, int threads, int32_t precision) {
     if (threads < 0 || threads > kMostThreads)
         fail(SDN_ERROR_INVALID_ARGUMENT, "threads is %d: give 1 to %d, or 0 for one per available core", threads, kMostThreads);
     const Kernels& kernels = choose_kernels(name, cpu_choice);
-    return std::make_shared<Device>(kernels, threads > 0 ? threads : std::min(available_threads(), kMostThreads));
+    return std::make_shared<Device>(kernels, threads > 0 ? threads : std::min(available_threads(), kMostThreads), precision);
 }
 
 sdn_device_info Device::info() const {
@@ -85,6 +85,7 @@ sdn_device_info Device::info() const {
     const MemoryInfo memory = read_memory_info();
     info.kind = SDN_DEVICE_CPU;
     info.threads = threads_;
+    info.precision = precision_;
     info.total_bytes = memory.total_bytes;
     info.free_bytes = memory.free_bytes;
     std::snprintf(info.name, sizeof info.name, "%s", cpu_name().c_str());
@@ -127,7 +128,7 @@ double Device::measure_peak(double seconds) {
 
 bool Device::shares_weights_with(const sdn::Device& other) const {
     const auto* device = dynamic_cast<const Device*>(&other);
-    return device != nullptr && &device->kernels_ == &kernels_;
+    return device != nullptr && &device->kernels_ == &kernels_ && device->precision_ == precision_;
 }
 
 std::shared_ptr<void> Device::allocate(int64_t bytes, const char* purpose) {
@@ -150,7 +151,7 @@ std::unique_ptr<Event> Device::make_event() {
 }
 
 std::unique_ptr<sdn::Weight> Device::make_weight(const sdn_weight_desc& desc) {
-    return std::make_unique<Weight>(shared_from_this(), kernels_, desc);
+    return std::make_unique<Weight>(shared_from_this(), kernels_, precision_ == SDN_PRECISION_FAST, desc);
 }
 
 // ---- ops -----------------------------------------------------------------------------------------------------------------

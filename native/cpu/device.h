@@ -7,11 +7,11 @@
 namespace sdn::cpu {
 
 // name: "cpu" or "cpu:<instruction set>". See sdn::Device::open().
-std::shared_ptr<sdn::Device> open_device(const std::string& name, const char* cpu_choice, int threads);
+std::shared_ptr<sdn::Device> open_device(const std::string& name, const char* cpu_choice, int threads, int32_t precision);
 
 class Device final : public sdn::Device {
   public:
-    Device(const Kernels& kernels, int threads) : kernels_(kernels), threads_(threads) {}
+    Device(const Kernels& kernels, int threads, int32_t precision) : kernels_(kernels), threads_(threads), precision_(precision) {}
 
     std::string name() const override { return std::string("cpu:") + kernels_.name; }
     sdn_device_info info() const override;
@@ -54,6 +54,7 @@ class Device final : public sdn::Device {
   private:
     const Kernels& kernels_;
     int threads_;
+    int32_t precision_;
 };
 
 }  // namespace sdn::cpu

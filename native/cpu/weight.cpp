@@ -7,8 +7,9 @@
 
 namespace sdn::cpu {
 
-Weight::Weight(std::shared_ptr<sdn::Device> device, const Kernels& kernels, const sdn_weight_desc& desc)
+Weight::Weight(std::shared_ptr<sdn::Device> device, const Kernels& kernels, bool fast, const sdn_weight_desc& desc)
     : sdn::Weight(std::move(device), desc), kernels_(kernels) {
+    matrix_.fast = fast;
     switch (desc.kind) {
         case SDN_WEIGHT_NORM:
             copy_norm(desc);
@@ -47,7 +48,6 @@ void Weight::pack_matrix(const sdn_weight_desc& desc) {
     matrix_.geglu = geglu_;
     // Pairs do not reach from one tap to the next.
     const int64_t channels = info_.columns / kernel_height_ / kernel_width_;
-    matrix_.fast = desc.precision == SDN_PRECISION_FAST;
     matrix_.pairs = matrix_.fast && desc.storage == SDN_BFLOAT16 && kernels_.pairs && channels % 2 == 0;
     matrix_.panel_width = kernels_.panel_width;
     matrix_.panel_count = (matrix_.rows + matrix_.panel_width - 1) / matrix_.panel_width;

@@ -9,7 +9,8 @@ namespace sdn::cpu {
 
 class Weight final : public sdn::Weight {
   public:
-    Weight(std::shared_ptr<sdn::Device> device, const Kernels& kernels, const sdn_weight_desc& desc);
+    // fast: for SDN_PRECISION_FAST.
+    Weight(std::shared_ptr<sdn::Device> device, const Kernels& kernels, bool fast, const sdn_weight_desc& desc);
 
     void unpack(void* values, float* bias) const override;
 

@@ -91,6 +91,13 @@ typedef struct sdn_device sdn_device;
 
 enum { SDN_DEVICE_CPU = 0, SDN_DEVICE_CUDA = 1 };
 
+/* What a CPU device may do with matrices and convolutions to be faster. */
+enum {
+    SDN_PRECISION_REFERENCE = 0, /* products of float32, 16-bit weights widened, one for each term */
+    SDN_PRECISION_FAST = 1 /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; where the machine has AVX512_BF16, products of
+                            * bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
+};
+
 typedef struct sdn_device_info {
     int32_t kind;
     int32_t index;                      /* of its kind */
@@ -99,20 +106,21 @@ typedef struct sdn_device_info {
     int64_t total_bytes;                /* memory of the device; CPU: the smaller of RAM and the cgroup limit */
     int64_t free_bytes;                 /* available now, under the same limits */
     char name[128];                     /* "AMD EPYC 9R14", "NVIDIA H200" */
-    char instruction_set[32];           /* "portable", "avx2", "avx512"; CUDA: "sm_90" */
+    char instruction_set[32];           /* "portable", "avx2", "avx512", "avx512bf16"; CUDA: "sm_90" */
     int32_t multiprocessors;            /* CUDA; CPU: 0 */
     int32_t threads_per_multiprocessor; /* CUDA: most resident threads; CPU: 0 */
     int32_t lost;                       /* 1 after a fault that ended the device for this process */
-    int32_t reserved;
+    int32_t precision;                  /* SDN_PRECISION_*; CUDA: SDN_PRECISION_REFERENCE */
 } sdn_device_info;
 
 /* Devices of a kind on this machine. With *count == 0 the reason is in sdn_last_error(). */
 SDN_API sdn_status sdn_device_count(int32_t kind, int32_t* count);
 
-/* Opens "cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cuda", "cuda:N" or, in builds with SDN_EMULATION, "cuda:emulated", which
- * runs the CUDA kernels on the CPU. Plain "cpu" takes the best instruction set of the
- * machine, or the one that the environment variable SDN_CPU names. threads: CPU worker threads, 0 = one per available core. */
-SDN_API sdn_status sdn_device_open(const char* name, int32_t threads, sdn_device** device);
+/* Opens "cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", "cuda", "cuda:N" or, in builds with SDN_EMULATION,
+ * "cuda:emulated", which runs the CUDA kernels on the CPU. Plain "cpu" takes the best instruction set of the machine, or the one that the
+ * environment variable SDN_CPU names. threads: CPU worker threads, 0 = one per available core. precision: SDN_PRECISION_*, of which a CUDA
+ * device takes no notice. */
+SDN_API sdn_status sdn_device_open(const char* name, int32_t threads, int32_t precision, sdn_device** device);
 SDN_API sdn_status sdn_device_close(sdn_device* device); /* NULL is fine */
 SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info* info);
 
@@ -204,20 +212,13 @@ enum {
     SDN_WEIGHT_EMBEDDING = 3 /* one part [rows, C] */
 };
 
-/* What a CPU device may do with a MATRIX or CONV2D to be faster. CUDA devices take no notice. */
-enum {
-    SDN_PRECISION_REFERENCE = 0, /* products of float32, the weight widened, one for each term */
-    SDN_PRECISION_FAST = 1       /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; where the machine has AVX512_BF16, products of
-                                  * bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
-};
-
 typedef struct sdn_weight_desc {
     int32_t kind;
-    int32_t storage;          /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
-    int32_t part_count;       /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
-    int32_t geglu;            /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
-    int32_t doubles;          /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
-    int32_t precision;        /* SDN_PRECISION_* */
+    int32_t storage;    /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
+    int32_t part_count; /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
+    int32_t geglu;      /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
+    int32_t doubles;    /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
+    int32_t reserved;
     const sdn_tensor* parts;  /* host memory, dense; float32, float16, bfloat16 or float64 */
     const sdn_tensor* biases; /* [part_count] of [out_i], or NULL for none at all */
 } sdn_weight_desc;

@@ -57,7 +57,8 @@ TEST(Abi, Library_ExportsTheInterfaceAndNothingElse) {
 
 TEST(LastError, AfterAFailure_NamesFunctionAndArgument) {
     expect_error(sdn_device_get_info(nullptr, nullptr), SDN_ERROR_INVALID_ARGUMENT, {"sdn_device_get_info", "device is NULL"});
-    expect_error(sdn_device_open("cpu", 0, nullptr), SDN_ERROR_INVALID_ARGUMENT, {"sdn_device_open", "device is NULL"});
+    expect_error(sdn_device_open("cpu", 0, SDN_PRECISION_REFERENCE, nullptr), SDN_ERROR_INVALID_ARGUMENT,
+                 {"sdn_device_open", "device is NULL"});
     expect_error(sdn_exec_alloc(nullptr, 1, nullptr), SDN_ERROR_INVALID_ARGUMENT, {"sdn_exec_alloc", "exec is NULL"});
     expect_error(sdn_clamp(nullptr, nullptr, nullptr, 0, 1), SDN_ERROR_INVALID_ARGUMENT, {"sdn_clamp", "exec is NULL"});
 }

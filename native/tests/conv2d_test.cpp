@@ -44,8 +44,7 @@ struct Layer {
 
     std::unique_ptr<Weight> weight(sdn_device* device) const {
         const std::vector<const Array*> biases(c.bias ? 1 : 0, &bias);
-        return std::make_unique<Weight>(device, SDN_WEIGHT_CONV2D, std::vector<const Array*>{&values}, biases, c.storage, false, false,
-                                        c.precision);
+        return std::make_unique<Weight>(device, SDN_WEIGHT_CONV2D, std::vector<const Array*>{&values}, biases, c.storage);
     }
 
     Array run(sdn_device* device, const Weight& w) const {
@@ -99,7 +98,7 @@ struct Layer {
 class Conv2d : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
-        const Device device(GetParam());
+        const Device device(GetParam(), 2, c.precision);
         const Layer layer(c);
         const std::unique_ptr<Weight> w = layer.weight(device);
         EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
@@ -195,9 +194,11 @@ TEST_P(Conv2d, AnyThreadCount_SameBits) {
     doubled.storage = SDN_FLOAT16;
     Case small{2, 8, 8, 300, 330};
     small.channel_add = small.residual = true;
-    for (const Case& c : {doubled, small, Case{1, 40, 40, 50, 3}}) {
+    Case winograd{1, 33, 34, 48, 70};
+    winograd.precision = SDN_PRECISION_FAST;
+    for (const Case& c : {doubled, small, winograd, Case{1, 40, 40, 50, 3}}) {
         const Layer layer(c);
-        same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); });
+        same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); }, 1 << 24, c.precision);
     }
 }
 

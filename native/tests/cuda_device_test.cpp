@@ -37,7 +37,7 @@ class Event {
 
 bool emulation_is_there() {
     sdn_device* device = nullptr;
-    const bool there = sdn_device_open(kEmulated, 0, &device) == SDN_OK;
+    const bool there = sdn_device_open(kEmulated, 0, SDN_PRECISION_REFERENCE, &device) == SDN_OK;
     sdn_device_close(device);
     return there;
 }

@@ -24,20 +24,22 @@ TEST(Device, Count_HasOneCpuAndSaysWhyThereIsNoCuda) {
 
 TEST(Device, Open_OfAnUnknownNameSaysWhatThereIs) {
     sdn_device* device = nullptr;
-    expect_error(sdn_device_open("cuda:99", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda:99"});
-    expect_error(sdn_device_open("cuda:x", 0, &device), SDN_ERROR_NO_DEVICE, {"cuda:x"});
-    expect_error(sdn_device_open("cpu:sse9", 0, &device), SDN_ERROR_NO_DEVICE, {"sse9", "portable"});
-    expect_error(sdn_device_open("gpu", 0, &device), SDN_ERROR_NO_DEVICE, {"\"gpu\"", "cpu:avx2"});
-    expect_error(sdn_device_open(nullptr, 0, &device), SDN_ERROR_INVALID_ARGUMENT, {"name is NULL"});
-    expect_error(sdn_device_open("cpu", -1, &device), SDN_ERROR_INVALID_ARGUMENT, {"threads is -1"});
+    expect_error(sdn_device_open("cuda:99", 0, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_NO_DEVICE, {"cuda:99"});
+    expect_error(sdn_device_open("cuda:x", 0, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_NO_DEVICE, {"cuda:x"});
+    expect_error(sdn_device_open("cpu:sse9", 0, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_NO_DEVICE, {"sse9", "portable"});
+    expect_error(sdn_device_open("gpu", 0, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_NO_DEVICE, {"\"gpu\"", "cpu:avx2"});
+    expect_error(sdn_device_open(nullptr, 0, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_INVALID_ARGUMENT, {"name is NULL"});
+    expect_error(sdn_device_open("cpu", -1, SDN_PRECISION_REFERENCE, &device), SDN_ERROR_INVALID_ARGUMENT, {"threads is -1"});
+    expect_error(sdn_device_open("cpu", 1, 2, &device), SDN_ERROR_INVALID_ARGUMENT, {"precision is 2"});
     EXPECT_EQ(device, nullptr);
 }
 
 TEST(Device, EnvironmentVariable_ForcesAnInstructionSetOnPlainCpuOnly) {
-    EXPECT_STREQ(sdn::Device::open("cpu", "portable", 1)->info().instruction_set, "portable");
-    EXPECT_STREQ(sdn::Device::open("cpu", "", 1)->info().instruction_set, cpu::best_kernels()->name);
-    EXPECT_STREQ(sdn::Device::open("cpu:portable", "avx2", 1)->info().instruction_set, "portable");
-    expect_error(guard("open", [] { sdn::Device::open("cpu", "mmx", 1); }), SDN_ERROR_NO_DEVICE, {"SDN_CPU", "mmx", "portable"});
+    EXPECT_STREQ(sdn::Device::open("cpu", "portable", 1, SDN_PRECISION_REFERENCE)->info().instruction_set, "portable");
+    EXPECT_STREQ(sdn::Device::open("cpu", "", 1, SDN_PRECISION_REFERENCE)->info().instruction_set, cpu::best_kernels()->name);
+    EXPECT_STREQ(sdn::Device::open("cpu:portable", "avx2", 1, SDN_PRECISION_REFERENCE)->info().instruction_set, "portable");
+    expect_error(guard("open", [] { sdn::Device::open("cpu", "mmx", 1, SDN_PRECISION_REFERENCE); }), SDN_ERROR_NO_DEVICE,
+                 {"SDN_CPU", "mmx", "portable"});
 }
 
 TEST(Device, Info_IsFilled) {
@@ -48,7 +50,7 @@ TEST(Device, Info_IsFilled) {
     EXPECT_EQ(info.kind, SDN_DEVICE_CPU);
     EXPECT_EQ(info.index, 0);
     EXPECT_EQ(info.threads, 3);
-    EXPECT_EQ(info.reserved, 0);
+    EXPECT_EQ(info.precision, SDN_PRECISION_REFERENCE);
     EXPECT_GT(info.total_bytes, 0);
     EXPECT_GT(info.free_bytes, 0);
     EXPECT_GT(std::strlen(info.name), 0u);
@@ -83,7 +85,7 @@ TEST(Device, Buffers_AreAlignedZeroAndFreedOnce) {
 // A weight and an exec keep their device alive.
 TEST(Device, ClosedEarly_LivesOnInItsChildren) {
     sdn_device* device = nullptr;
-    ok(sdn_device_open("cpu", 2, &device));
+    ok(sdn_device_open("cpu", 2, SDN_PRECISION_REFERENCE, &device));
     sdn_exec* exec = nullptr;
     ok(sdn_exec_create(device, SDN_EXEC_RUN, 1 << 16, &exec));
     ok(sdn_device_close(device));

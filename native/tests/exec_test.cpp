@@ -181,7 +181,7 @@ TEST(ExecCancel, CancelledExec_RefusesOpsUntilReset) {
 
 TEST(ExecCancel, CancelDuringALoop_SkipsTheRest) {
     for (const int threads : {1, 4}) {
-        const std::shared_ptr<sdn::Device> device = sdn::Device::open("cpu", nullptr, threads);
+        const std::shared_ptr<sdn::Device> device = sdn::Device::open("cpu", nullptr, threads, SDN_PRECISION_REFERENCE);
         sdn::Exec exec(device, SDN_EXEC_RUN, 0);
         std::atomic<int> calls{0};
         parallel_for(exec, 100000, [&](int64_t, int) {

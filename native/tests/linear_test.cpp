@@ -64,7 +64,7 @@ struct Layer {
         for (const Array& part : values) parts.push_back(&part);
         for (const Array& bias : biases)
             if (c.bias) part_biases.push_back(&bias);
-        return std::make_unique<Weight>(device, SDN_WEIGHT_MATRIX, parts, part_biases, c.storage, c.geglu(), false, c.precision);
+        return std::make_unique<Weight>(device, SDN_WEIGHT_MATRIX, parts, part_biases, c.storage, c.geglu());
     }
 
     Array run(sdn_device* device, const Weight& w) const {
@@ -111,7 +111,7 @@ struct Layer {
 class Linear : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
-        const Device device(GetParam());
+        const Device device(GetParam(), 2, c.precision);
         const Layer layer(c);
         const std::unique_ptr<Weight> w = layer.weight(device);
         EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
@@ -169,7 +169,7 @@ TEST_P(Linear, AnyThreadCount_SameBits) {
                           Case{128, 450, 0, 200, SDN_ACTIVATION_GEGLU, true, false, SDN_BFLOAT16},
                           Case{128, 1800, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_BFLOAT16, SDN_PRECISION_FAST}}) {
         const Layer layer(c);
-        same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); });
+        same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); }, 1 << 24, c.precision);
     }
 }
 

@@ -132,8 +132,8 @@ void Array::fill(float value) const {
 
 // ---- handles -------------------------------------------------------------------------------------------------------------
 
-Device::Device(const std::string& name, int threads) {
-    ok(sdn_device_open(name.c_str(), threads, &device_));
+Device::Device(const std::string& name, int threads, int32_t precision) {
+    ok(sdn_device_open(name.c_str(), threads, precision, &device_));
 }
 Device::~Device() {
     ok(sdn_device_close(device_));
@@ -161,7 +161,7 @@ void* Exec::alloc(int64_t bytes) const {
 }
 
 Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage, bool geglu,
-               bool doubles, int32_t precision) {
+               bool doubles) {
     std::vector<sdn_tensor> part_views, bias_views;
     for (const Array* part : parts) part_views.push_back(part->view());
     for (const Array* bias : biases) bias_views.push_back(bias->view());
@@ -171,7 +171,6 @@ Weight::Weight(sdn_device* device, int kind, std::vector<const Array*> parts, st
     desc.part_count = static_cast<int32_t>(parts.size());
     desc.geglu = geglu ? 1 : 0;
     desc.doubles = doubles ? 1 : 0;
-    desc.precision = precision;
     desc.parts = part_views.data();
     desc.biases = bias_views.empty() ? nullptr : bias_views.data();
     ok(sdn_weight_create(device, &desc, &weight_));
@@ -245,20 +244,21 @@ namespace {
 
 void EachDevice::SetUp() {
     sdn_device* device = nullptr;
-    const sdn_status status = sdn_device_open(GetParam(), 1, &device);
+    const sdn_status status = sdn_device_open(GetParam(), 1, SDN_PRECISION_REFERENCE, &device);
     if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
     ok(status);
     ok(sdn_device_close(device));
 }
 
-Array EachDevice::same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes) {
+Array EachDevice::same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes,
+                                       int32_t precision) {
     std::unique_ptr<Array> first;
     const std::vector<int> runs = on_cpu() ? std::vector<int>{1, 2, 5} : std::vector<int>{1, 2};
     for (const int threads : runs) {
 #if defined(SDN_HAS_EMULATION)
         cuda::emulation::set_order_seed(static_cast<uint64_t>(threads));
 #endif
-        const Device device(GetParam(), threads);
+        const Device device(GetParam(), threads, precision);
         const Exec exec(device, arena_bytes);
         Array result = compute(device, exec);
         ok(sdn_exec_synchronize(exec));
@@ -275,7 +275,7 @@ Array EachDevice::same_for_any_threads(const std::function<Array(sdn_device*, sd
 
 void DeviceWithExec::SetUp() {
     setenv("SDN_CUDA_SYNC", "1", 1);
-    const sdn_status status = sdn_device_open(GetParam(), 2, &device_);
+    const sdn_status status = sdn_device_open(GetParam(), 2, SDN_PRECISION_REFERENCE, &device_);
     unsetenv("SDN_CUDA_SYNC");
     if (status == SDN_ERROR_NO_DEVICE) GTEST_SKIP() << sdn_last_error();
     ok(status);

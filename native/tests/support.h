@@ -64,7 +64,7 @@ sdn_tensor dense_view(void* data, const Shape& shape, int32_t dtype = SDN_FLOAT3
 
 class Device {
   public:
-    explicit Device(const std::string& name, int threads = 2);
+    explicit Device(const std::string& name, int threads = 2, int32_t precision = SDN_PRECISION_REFERENCE);
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
@@ -91,7 +91,7 @@ class Exec {
 class Weight {
   public:
     Weight(sdn_device* device, int kind, std::vector<const Array*> parts, std::vector<const Array*> biases, int32_t storage = SDN_FLOAT32,
-           bool geglu = false, bool doubles = false, int32_t precision = SDN_PRECISION_REFERENCE);
+           bool geglu = false, bool doubles = false);
     ~Weight();
     Weight(const Weight&) = delete;
     Weight& operator=(const Weight&) = delete;
@@ -118,7 +118,8 @@ class EachDevice : public ::testing::TestWithParam<const char*> {
     bool on_cpu() const { return std::string(GetParam()).compare(0, 3, "cpu") == 0; }
     // Calls compute(exec) with 1, 2 and 5 threads, on a GPU twice, emulated with blocks and threads in another order; all must give the
     // same bits. Returns the result.
-    Array same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes = 1 << 24);
+    Array same_for_any_threads(const std::function<Array(sdn_device*, sdn_exec*)>& compute, int64_t arena_bytes = 1 << 24,
+                               int32_t precision = SDN_PRECISION_REFERENCE);
 };
 
 // A test of the device that GetParam() names, with one exec. On a GPU every op waits, so that results can be read right after it.

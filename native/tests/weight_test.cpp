@@ -51,8 +51,8 @@ class WeightUnpack : public EachDevice {};
 SDN_FOR_EACH_DEVICE(WeightUnpack);
 
 TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
-    const Device device(GetParam());
-    for (const int32_t precision : {SDN_PRECISION_REFERENCE, SDN_PRECISION_FAST})
+    for (const int32_t precision : {SDN_PRECISION_REFERENCE, SDN_PRECISION_FAST}) {
+        const Device device(GetParam(), 2, precision);
         for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
             for (const Case& c : matrix_cases()) {
                 std::vector<Array> parts, biases;
@@ -68,7 +68,7 @@ TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
                 const bool has_bias = c.kind != SDN_WEIGHT_EMBEDDING;
                 for (const Array& bias : biases)
                     if (has_bias) bias_list.push_back(&bias);
-                const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu, false, precision);
+                const Weight weight(device, c.kind, part_list, bias_list, dtype, c.geglu);
 
                 const sdn_weight_info info = weight.info();
                 EXPECT_EQ(info.kind, c.kind);
@@ -91,6 +91,7 @@ TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
                     }
                 }
             }
+    }
 }
 
 // Every source dtype into every storage: one rounding to nearest even of the source value.
@@ -169,7 +170,7 @@ TEST(Weight, BadDescription_NamesWhatIsWrong) {
 
 TEST(Weight, OfAnotherInstructionSet_IsRefused) {
     sdn_device* avx2 = nullptr;
-    if (sdn_device_open("cpu:avx2", 1, &avx2) != SDN_OK) GTEST_SKIP() << sdn_last_error();
+    if (sdn_device_open("cpu:avx2", 1, SDN_PRECISION_REFERENCE, &avx2) != SDN_OK) GTEST_SKIP() << sdn_last_error();
     const Device portable("cpu:portable");
     {
         const Exec exec(avx2);

@@ -7,11 +7,11 @@ internal static class Devices
 {
     /// <exception cref="CliException">No such name.</exception>
     /// <exception cref="DeviceNotFoundException">No such device on this machine.</exception>
-    internal static Device Open(string name, int threads)
+    internal static Device Open(string name, int threads, Precision precision)
     {
         try
         {
-            return Device.Open(name, threads);
+            return Device.Open(name, threads, precision);
         }
         catch (Exception failure) when (failure is ArgumentException or DeviceNotFoundException)
         {

@@ -41,7 +41,7 @@ internal sealed class HelpWithNotes(Terminal terminal) : SynchronousCommandLineA
 
         Environment:
           SDN_LIBRARY  path of the native library to load instead of the one beside the program
-          SDN_CPU      instruction set of the device "cpu": portable, avx2 or avx512
+          SDN_CPU      instruction set of the device "cpu": portable, avx2, avx512 or avx512bf16
           {Failures.DebugVariable}    1 adds stack traces to error messages
         """;
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using StableDiffusion.Native;
 
 namespace StableDiffusion.Cli;
 
@@ -45,6 +46,11 @@ internal static class OptionFactory
             value = valid ? number : null;
             return valid;
         }, range is { } r ? Units.Text($"is not a number from {r.Minimum} to {r.Maximum}") : "is not a finite number", aliases);
+
+    /// <summary><c>--precision</c>, of the commands that compute.</summary>
+    internal static Option<Precision> PrecisionOption() => Parsed<Precision>("--precision", "NAME",
+        "CPU: reference, or fast, which multiplies 3x3 convolutions by Winograd's algorithm and bf16 weights in bfloat16 where the processor can; the picture differs a little. [default: reference]",
+        (string text, out Precision precision) => Enum.TryParse(text, ignoreCase: true, out precision) && Enum.IsDefined(precision) && !char.IsAsciiDigit(text[0]), "is not reference or fast");
 
     /// <summary>An option with a parser of its own; a value it refuses is an error that says what would fit.</summary>
     internal static Option<T> Parsed<T>(string name, string valueName, string description, TryParse<T> parse, string complaint, params string[] aliases) =>

@@ -23,7 +23,9 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
 
-    private readonly Option<string> _device = OptionFactory.TextWithDefault("--device", "NAME", "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cuda or cuda:N.", "auto", "-d");
+    private readonly Option<string> _device = OptionFactory.TextWithDefault("--device", "NAME", "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cpu:avx512bf16, cuda or cuda:N.", "auto", "-d");
+
+    private readonly Option<Precision> _precision = OptionFactory.PrecisionOption();
 
     private readonly Option<int?> _repeat = OptionFactory.OptionalInt("--repeat", "N", "Runs per phase; the fastest counts, on CUDA the mean of runs queued one behind the other. [default: 1, on CUDA 20]", 1, "-r");
 
@@ -41,7 +43,7 @@ internal sealed class BenchCommand : CliCommand
     internal BenchCommand(Terminal terminal, CancellationToken cancellation) : base("bench", "Time a real architecture with random weights, without its checkpoint.")
     {
         (_terminal, _cancellation) = (terminal, cancellation);
-        foreach (Option option in new Option[] { _arch, _size, _batch, _dtype, _threads, _device, _repeat, _phase, _layers, _top, _json })
+        foreach (Option option in new Option[] { _arch, _size, _batch, _dtype, _threads, _device, _precision, _repeat, _phase, _layers, _top, _json })
         {
             Add(option);
         }
@@ -76,13 +78,13 @@ internal sealed class BenchCommand : CliCommand
         Architecture arch = parsed.GetValue(_arch) ?? Architecture.StableDiffusion15;
         string[] phases = PhasesOf(parsed.GetValue(_phase) ?? []);
         (int Width, int Height) size = parsed.GetValue(_size) ?? (arch.Vae.SampleSize, arch.Vae.SampleSize);
-        using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads));
+        using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads), parsed.GetValue(_precision));
         var options = new LoadOptions { WeightDType = parsed.GetValue(_dtype)?.DType };
         var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
             phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers));
         if (!parsed.GetValue(_json))
         {
-            string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads" : "";
+            string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads{(parsed.GetValue(_precision) == Precision.Fast ? ", fast" : "")}" : "";
             _terminal.Err.WriteLine($"{arch.Title}, {size.Width}x{size.Height}, batch {settings.Batch}, {DTypeNames.Name(settings.DType)} on {device} ({device.Info.InstructionSet}{threads})");
         }
         BenchResult result = BenchRun.Run(settings, device, parsed.GetValue(_json) ? _ => { } : _terminal.Err.WriteLine, _cancellation);

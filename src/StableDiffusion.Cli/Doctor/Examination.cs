@@ -8,7 +8,7 @@ namespace StableDiffusion.Cli.Doctor;
 /// <summary>Looks at everything a picture needs. Whatever is missing becomes a fact and, where it matters, a problem; nothing throws.</summary>
 internal static class Examination
 {
-    private static readonly string[] InstructionSets = ["cpu:portable", "cpu:avx2", "cpu:avx512"];
+    private static readonly string[] InstructionSets = ["cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16"];
 
     internal static Diagnosis Run()
     {

@@ -56,7 +56,7 @@ internal sealed class GenerateCommand : CliCommand
         view.Run(() =>
         {
             view.Loading(job.Model);
-            using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads));
+            using Device device = Devices.Open(parsed.GetRequiredValue(_options.Device), parsed.GetValue(_options.Threads), parsed.GetValue(_options.Precision));
             var common = new LoadOptions { WeightDType = parsed.GetValue(_options.DType)?.DType, MemoryLimitBytes = parsed.GetValue(_options.MemoryLimit) };
             LoadOptions options = common with
             {

@@ -73,13 +73,15 @@ internal sealed class GenerateOptions
     internal Option<string?> SaveLatents { get; } = OptionFactory.Text("--save-latents", "FILE", "Also write the final latents as 'latents' [N,4,H/8,W/8] to a .safetensors file.");
 
     internal Option<string> Device { get; } = OptionFactory.TextWithDefault("--device", "NAME",
-        "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cuda or cuda:N; 'doctor' lists what this machine has.", "auto", "-d");
+        "auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, cpu:avx512bf16, cuda or cuda:N; 'doctor' lists what this machine has.", "auto", "-d");
 
     internal Option<int> Threads { get; } = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core. Does not change the pictures.", 0, 0, 4096, "-t");
 
     internal Option<DTypeChoice?> DType { get; } = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE",
         "How weights are kept in memory, and on CUDA computed with: auto, fp32, fp16 or bf16; the last two take half the memory. [default: auto, which is fp32 on the CPU and fp16 on CUDA]",
         DTypeNames.TryParse, DTypeNames.Complaint);
+
+    internal Option<Precision> Precision { get; } = OptionFactory.PrecisionOption();
 
     internal Option<bool> VaeTiling { get; } = OptionFactory.Flag("--vae-tiling",
         "Decode in overlapping tiles of 512 pixels, which takes less memory. Without it, only where the decoder does not fit in one piece.");
@@ -116,7 +118,7 @@ internal sealed class GenerateOptions
         [
             Model, Vae, Prediction, Output, Negative, Steps, Guidance, Seed, Rng, Count, Size, Width, Height, Scheduler, .. Schedule.All, Eta, GuidanceRescale, ClipSkip, BatchSize, Latents, SaveLatents,
             .. Pictures.All, .. Passes.All, .. Previews.All,
-            Device, Threads, DType, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
+            Device, Threads, DType, Precision, VaeTiling, MemoryLimit, Json, Quiet, Prompt2, Negative2, .. Sdxl.All,
         ];
         foreach (Option option in options)
         {

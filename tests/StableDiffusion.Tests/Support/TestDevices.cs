@@ -32,7 +32,7 @@ public static class TestDevices
     /// <summary>The first GPU.</summary>
     public const string Gpu = "cuda:0";
 
-    static string[] Names { get; } = ["cpu:portable", "cpu:avx2", "cpu:avx512", Emulated, Gpu];
+    static string[] Names { get; } = ["cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", Emulated, Gpu];
 
     static Dictionary<string, string?> Reasons { get; } = [];
 
