@@ -27,8 +27,8 @@ int available_threads();
 std::string cpu_name();
 
 // Instruction sets that both processor and system support, as the CPU kernels need them.
-bool cpu_has_avx2();    // AVX2, FMA, F16C
-bool cpu_has_avx512();  // AVX-512 F, BW, VL, DQ besides
+bool cpu_has_avx2();        // AVX2, FMA, F16C
+bool cpu_has_avx512();      // AVX-512 F, BW, VL, DQ besides
 bool cpu_has_avx512bf16();  // AVX512_BF16 besides
 
 }  // namespace sdn
