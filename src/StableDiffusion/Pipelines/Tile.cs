@@ -1,3 +1,5 @@
+using StableDiffusion.Native;
+
 namespace StableDiffusion.Pipelines;
 
 /// <summary>A tile <c>[H,W,C]</c> of a larger image or latent; blending changes it in place, and the tiles after it are blended with the result.</summary>
@@ -55,6 +57,32 @@ internal sealed record Tile(int Height, int Width, int Channels, float[] Values)
             }
             above = row;
         }
+    }
+
+    /// <summary>Computes one tile of the result from a part of the source.</summary>
+    /// <param name="exec">Its arena holds one tile.</param>
+    /// <param name="source"><c>[1,C,h,w]</c>.</param>
+    /// <param name="top">First row of the part.</param>
+    /// <param name="left">First column of the part.</param>
+    /// <param name="side">Of the part; less at the lower and right edge.</param>
+    /// <param name="compute">Gives the tile <c>[1,H,W,C]</c> of a part <c>[1,h,w,C]</c>.</param>
+    /// <param name="check">Sees the result.</param>
+    public static Tile Compute(Exec exec, FloatTensor source, int top, int left, int side, Func<Tensor, Tensor> compute, Action<Tensor> check)
+    {
+        int channels = source[1], height = Math.Min(side, source[2] - top), width = Math.Min(side, source[3] - left);
+        var part = new float[height * width * channels];
+        for (int i = 0; i < part.Length; i++)
+        {
+            (int pixel, int c) = Math.DivRem(i, channels);
+            part[i] = source.Values[(((c * source[2]) + top + (pixel / width)) * source[3]) + left + (pixel % width)];
+        }
+        using Tensor input = exec.Upload<float>(part, DType.Float32, 1, height, width, channels);
+        using Tensor output = compute(input);
+        check(output);
+        using Tensor single = exec.Converted(output, DType.Float32);
+        var values = new float[single.Count];
+        exec.Read<float>(single, values);
+        return new Tile((int)single[1], (int)single[2], (int)single[3], values);
     }
 
     private void Fade(Tile other, int otherY, int otherX, int y, int x, int columns, float share)

@@ -36,31 +36,12 @@ internal static class TiledDecoder
         int height = latent[2], width = latent[3], scale = vae.Config.ScaleFactor, stride = Stride(vae);
         int keep = stride * scale, blend = TilePixels - keep;
         var pixels = new byte[height * scale * width * scale * Channels];
-        Tile.Join(height, width, stride, blend, (y, x) => DecodeTile(exec, vae, latent, y, x, check),
+        Tile.Join(height, width, stride, blend, (top, left) => Tile.Compute(exec, latent, top, left, TileLatents(vae), z => vae.Decode(exec, z), check),
             (tile, row, column) => Write(tile, pixels, width * scale, row * keep, column * keep, keep));
         return pixels;
     }
 
     private static int Stride(AutoencoderKL vae) => (int)(TileLatents(vae) * (1 - Overlap));
-
-    private static Tile DecodeTile(Exec exec, AutoencoderKL vae, FloatTensor latent, int top, int left, Action<Tensor> check)
-    {
-        int side = TileLatents(vae), channels = latent[1];
-        int height = Math.Min(side, latent[2] - top), width = Math.Min(side, latent[3] - left);
-        var part = new float[height * width * channels];
-        for (int i = 0; i < part.Length; i++)
-        {
-            (int pixel, int c) = Math.DivRem(i, channels);
-            part[i] = latent.Values[(((c * latent[2]) + top + (pixel / width)) * latent[3]) + left + (pixel % width)];
-        }
-        using Tensor z = exec.Upload<float>(part, DType.Float32, 1, height, width, channels);
-        using Tensor decoded = vae.Decode(exec, z);
-        check(decoded);
-        using Tensor single = exec.Converted(decoded, DType.Float32);
-        var values = new float[single.Count];
-        exec.Read<float>(single, values);
-        return new Tile((int)single[1], (int)single[2], Channels, values);
-    }
 
     /// <summary>Writes the upper left <paramref name="keep"/> rows and columns as bytes: the rest belongs to the tiles that follow.</summary>
     private static void Write(Tile tile, byte[] pixels, int imageWidth, int top, int left, int keep)

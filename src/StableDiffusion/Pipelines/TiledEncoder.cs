@@ -40,7 +40,7 @@ internal static class TiledEncoder
         // Tiles begin every 3/4 tile; of each, as many latents as that are kept, and a quarter tile fades.
         int keep = Stride / scale, blend = (TilePixels / scale) - keep;
         var moments = new float[height * width * channels];
-        Tile.Join(picture[2], picture[3], Stride, blend, (top, left) => EncodeTile(exec, vae, picture, top, left, check), (tile, row, column) =>
+        Tile.Join(picture[2], picture[3], Stride, blend, (top, left) => Tile.Compute(exec, picture, top, left, TilePixels, pixels => vae.EncodeMoments(exec, pixels), check), (tile, row, column) =>
         {
             int rows = Math.Min(keep, tile.Height), count = Math.Min(keep, tile.Width) * channels;
             for (int y = 0; y < rows; y++)
@@ -49,23 +49,5 @@ internal static class TiledEncoder
             }
         });
         return new LatentDistribution(moments, 1, height, width, vae.Config.LatentChannels);
-    }
-
-    private static Tile EncodeTile(Exec exec, AutoencoderKL vae, FloatTensor picture, int top, int left, Action<Tensor> check)
-    {
-        int height = Math.Min(TilePixels, picture[2] - top), width = Math.Min(TilePixels, picture[3] - left), channels = picture[1];
-        var part = new float[height * width * channels];
-        for (int i = 0; i < part.Length; i++)
-        {
-            (int pixel, int c) = Math.DivRem(i, channels);
-            part[i] = picture.Values[(((c * picture[2]) + top + (pixel / width)) * picture[3]) + left + (pixel % width)];
-        }
-        using Tensor pixels = exec.Upload<float>(part, DType.Float32, 1, height, width, channels);
-        using Tensor moments = vae.EncodeMoments(exec, pixels);
-        check(moments);
-        using Tensor single = exec.Converted(moments, DType.Float32);
-        var values = new float[single.Count];
-        exec.Read<float>(single, values);
-        return new Tile((int)single[1], (int)single[2], (int)single[3], values);
     }
 }

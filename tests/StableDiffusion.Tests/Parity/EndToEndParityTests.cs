@@ -66,7 +66,7 @@ public abstract class EndToEndParity(string deviceName)
         TensorFile file = Fixtures.ReadTensors("e2e", name + ".safetensors");
         StableDiffusionPipeline pipeline = Pipeline(doc.GetProperty("family").GetString()!);
         TestTensor? Stored(string meaning) => doc.GetProperty("tensors").TryGetProperty(meaning, out JsonElement key) ? file[key.GetString()!] : null;
-        GenerationRequest request = WithPictures(Request(doc), doc, Stored);
+        GenerationRequest request = WithPictures(FixtureRequests.WithoutPictures(doc), Stored);
         JsonElement tolerance = doc.GetProperty("tolerance");
         double latentLimit = tolerance.GetProperty("latents").GetDouble(), decodedLimit = tolerance.GetProperty("decoded").GetDouble();
 
@@ -109,54 +109,8 @@ public abstract class EndToEndParity(string deviceName)
         return pipeline;
     }
 
-    private static GenerationRequest Request(JsonElement doc)
-    {
-        static string[] Texts(JsonElement list) => [.. list.EnumerateArray().Select(text => text.GetString()!)];
-        static (int, int) Pair(JsonElement pair) => (pair[0].GetInt32(), pair[1].GetInt32());
-        JsonElement seed = doc.GetProperty("seed");
-        bool perImage = seed.ValueKind == JsonValueKind.Array;
-        var request = new GenerationRequest(Texts(doc.GetProperty("prompts")))
-        {
-            NegativePrompts = doc.TryGetProperty("negative", out JsonElement negative) && negative.ValueKind == JsonValueKind.Array ? Texts(negative) : null,
-            Steps = doc.GetProperty("steps").GetInt32(),
-            GuidanceScale = doc.GetProperty("guidance").GetDouble(),
-            Height = doc.GetProperty("height").GetInt32(),
-            Width = doc.GetProperty("width").GetInt32(),
-            Seed = perImage ? null : seed.GetUInt64(),
-            Seeds = perImage ? [.. seed.EnumerateArray().Select(one => one.GetUInt64())] : null,
-            Scheduler = ReadScheduler(doc.GetProperty("scheduler")),
-        };
-        if (doc.TryGetProperty("pipeline_arguments", out JsonElement arguments))
-        {
-            foreach (JsonProperty argument in arguments.EnumerateObject())
-            {
-                JsonElement value = argument.Value;
-                request = argument.Name switch
-                {
-                    "eta" => request with { Eta = value.GetDouble() },
-                    "guidance_rescale" => request with { GuidanceRescale = value.GetDouble() },
-                    "clip_skip" => request with { ClipSkip = value.GetInt32() },
-                    "num_images_per_prompt" => request with { ImagesPerPrompt = value.GetInt32() },
-                    "original_size" => request with { OriginalSize = Pair(value) },
-                    "crops_coords_top_left" => request with { CropTopLeft = Pair(value) },
-                    "target_size" => request with { TargetSize = Pair(value) },
-                    "negative_original_size" => request with { NegativeOriginalSize = Pair(value) },
-                    "negative_crops_coords_top_left" => request with { NegativeCropTopLeft = Pair(value) },
-                    "image_guidance_scale" => request with { ImageGuidanceScale = value.GetDouble() },
-                    "denoising_start" => request with { DenoisingStart = value.GetDouble() },
-                    "denoising_end" => request with { DenoisingEnd = value.GetDouble() },
-                    "aesthetic_score" => request with { AestheticScore = value.GetDouble() },
-                    "negative_aesthetic_score" => request with { NegativeAestheticScore = value.GetDouble() },
-                    "negative_target_size" => request with { NegativeTargetSize = Pair(value) },
-                    _ => throw new NotSupportedException($"the test does not know the pipeline argument {argument.Name}"),
-                };
-            }
-        }
-        return request;
-    }
-
     /// <summary>What the tasks take beside a prompt: pixels or latents of a picture, a mask, depth.</summary>
-    private static GenerationRequest WithPictures(GenerationRequest request, JsonElement doc, Func<string, TestTensor?> stored)
+    private static GenerationRequest WithPictures(GenerationRequest request, Func<string, TestTensor?> stored)
     {
         static FloatTensor? Values(TestTensor? tensor) => tensor is null ? null : new FloatTensor(tensor.ToSingle(), tensor.Shape);
         return request with
@@ -164,20 +118,7 @@ public abstract class EndToEndParity(string deviceName)
             Image = Values(stored("image")) is not { } image ? null : image[1] == 3 ? SourceImage.FromPixels(image) : SourceImage.FromLatents(image),
             Mask = Values(stored("mask")) is { } mask ? MaskImage.FromValues(mask) : null,
             Depth = Values(stored("depth")) is { } depth ? DepthMap.FromValues(depth) : null,
-            Strength = doc.TryGetProperty("strength", out JsonElement strength) ? strength.GetDouble() : null,
         };
-    }
-
-    private static Scheduler ReadScheduler(JsonElement scheduler)
-    {
-        string className = scheduler.GetProperty("class").GetString()!;
-        if (!Scheduler.Names.Contains(className))
-        {
-            Assert.Fail($"there is no scheduler {className}");
-        }
-        JsonObject config = scheduler.TryGetProperty("config", out JsonElement given) ? JsonObject.Create(given)! : [];
-        config["_class_name"] = className;
-        return Scheduler.FromConfig(JsonSerializer.SerializeToElement(config));
     }
 
     private static void CheckIds(StableDiffusionPipeline pipeline, IReadOnlyList<string> texts, params ReadOnlySpan<TestTensor?> stored)

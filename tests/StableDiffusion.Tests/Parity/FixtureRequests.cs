@@ -7,11 +7,14 @@ using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Parity;
 
-/// <summary>The generation that a case of <c>tasks/</c> describes.</summary>
+/// <summary>The generation that a case of <c>e2e/</c> or <c>tasks/</c> describes.</summary>
 internal static class FixtureRequests
 {
-    /// <summary>Reads a case's JSON; its tensors come from the safetensors file beside it, pictures from the shared one.</summary>
-    public static GenerationRequest Read(JsonElement doc, TensorFile file)
+    /// <summary>Reads the JSON of a case of <c>tasks/</c>; its tensors come from the safetensors file beside it, pictures from the shared one.</summary>
+    public static GenerationRequest Read(JsonElement doc, TensorFile file) => Pictures(WithoutPictures(doc), doc, file);
+
+    /// <summary>Reads the JSON of a case, all but its pictures.</summary>
+    public static GenerationRequest WithoutPictures(JsonElement doc)
     {
         JsonElement seed = doc.GetProperty("seed");
         bool perImage = seed.ValueKind == JsonValueKind.Array;
@@ -28,7 +31,7 @@ internal static class FixtureRequests
             Strength = doc.TryGetProperty("strength", out JsonElement strength) ? strength.GetDouble() : null,
             ImageGuidanceScale = doc.TryGetProperty("image_guidance_scale", out JsonElement scale) ? scale.GetDouble() : null,
         };
-        return Arguments(Pictures(request, doc, file), doc);
+        return Arguments(request, doc);
     }
 
     private static GenerationRequest Pictures(GenerationRequest request, JsonElement doc, TensorFile file)
@@ -67,6 +70,9 @@ internal static class FixtureRequests
             JsonElement value = argument.Value;
             request = argument.Name switch
             {
+                "eta" => request with { Eta = value.GetDouble() },
+                "guidance_rescale" => request with { GuidanceRescale = value.GetDouble() },
+                "image_guidance_scale" => request with { ImageGuidanceScale = value.GetDouble() },
                 "clip_skip" => request with { ClipSkip = value.GetInt32() },
                 "num_images_per_prompt" => request with { ImagesPerPrompt = value.GetInt32() },
                 "timesteps" => request with { Timesteps = Numbers(value) },
@@ -90,7 +96,7 @@ internal static class FixtureRequests
 
     private static Scheduler ReadScheduler(JsonElement scheduler)
     {
-        JsonObject config = JsonObject.Create(scheduler.GetProperty("config"))!;
+        JsonObject config = scheduler.TryGetProperty("config", out JsonElement given) ? JsonObject.Create(given)! : [];
         config["_class_name"] = scheduler.GetProperty("class").GetString();
         return Scheduler.FromConfig(JsonSerializer.SerializeToElement(config));
     }
