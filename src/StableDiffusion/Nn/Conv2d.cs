@@ -6,8 +6,6 @@ namespace StableDiffusion.Nn;
 public sealed class Conv2d : Layer
 {
     private readonly PackedWeight _weight;
-    private readonly int _kernel;
-    private readonly int _stride;
     private readonly Padding _padding;
 
     /// <summary>Declares it.</summary>
@@ -23,8 +21,17 @@ public sealed class Conv2d : Layer
         : base(builder)
     {
         _weight = builder.Convolution(inputs, outputs, kernel, doubles, bias);
-        (_kernel, _stride, _padding) = (kernel, stride, padding ?? Padding.All((kernel - 1) / 2));
+        (InChannels, Kernel, Stride, _padding) = (inputs, kernel, stride, padding ?? Padding.All((kernel - 1) / 2));
     }
+
+    /// <summary>Channels in.</summary>
+    internal long InChannels { get; }
+
+    /// <summary>Side of the kernel, in pixels.</summary>
+    internal int Kernel { get; }
+
+    /// <summary>1 or 2.</summary>
+    internal int Stride { get; }
 
     /// <summary>
     /// <c>conv(x) + channelAdd + residual</c>: <c>[B,H,W,inputs]</c> to <c>[B,Ho,Wo,outputs]</c>; channelAdd is <c>[B,outputs]</c>. With
@@ -33,6 +40,6 @@ public sealed class Conv2d : Layer
     public Tensor Forward(Exec exec, Tensor x, Tensor channelAdd = default, Tensor residual = default, (int Height, int Width) upsampleTo = default)
     {
         using TraceScope trace = Trace(exec);
-        return exec.Conv2d(x, _weight.Value, (_kernel, _kernel), _padding, _stride, channelAdd, residual, upsampleTo);
+        return exec.Conv2d(x, _weight.Value, (Kernel, Kernel), _padding, Stride, channelAdd, residual, upsampleTo);
     }
 }

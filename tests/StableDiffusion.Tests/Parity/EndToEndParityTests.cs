@@ -1,8 +1,6 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
-using StableDiffusion.Schedulers;
 using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Parity;
@@ -66,7 +64,7 @@ public abstract class EndToEndParity(string deviceName)
         TensorFile file = Fixtures.ReadTensors("e2e", name + ".safetensors");
         StableDiffusionPipeline pipeline = Pipeline(doc.GetProperty("family").GetString()!);
         TestTensor? Stored(string meaning) => doc.GetProperty("tensors").TryGetProperty(meaning, out JsonElement key) ? file[key.GetString()!] : null;
-        GenerationRequest request = WithPictures(FixtureRequests.WithoutPictures(doc), Stored);
+        GenerationRequest request = FixtureRequests.ReadEndToEnd(doc, file);
         JsonElement tolerance = doc.GetProperty("tolerance");
         double latentLimit = tolerance.GetProperty("latents").GetDouble(), decodedLimit = tolerance.GetProperty("decoded").GetDouble();
 
@@ -107,18 +105,6 @@ public abstract class EndToEndParity(string deviceName)
                 Fixtures.PathOf("models", family), _device, new LoadOptions { WeightDType = DType.Float32 });
         }
         return pipeline;
-    }
-
-    /// <summary>What the tasks take beside a prompt: pixels or latents of a picture, a mask, depth.</summary>
-    private static GenerationRequest WithPictures(GenerationRequest request, Func<string, TestTensor?> stored)
-    {
-        static FloatTensor? Values(TestTensor? tensor) => tensor is null ? null : new FloatTensor(tensor.ToSingle(), tensor.Shape);
-        return request with
-        {
-            Image = Values(stored("image")) is not { } image ? null : image[1] == 3 ? SourceImage.FromPixels(image) : SourceImage.FromLatents(image),
-            Mask = Values(stored("mask")) is { } mask ? MaskImage.FromValues(mask) : null,
-            Depth = Values(stored("depth")) is { } depth ? DepthMap.FromValues(depth) : null,
-        };
     }
 
     private static void CheckIds(StableDiffusionPipeline pipeline, IReadOnlyList<string> texts, params ReadOnlySpan<TestTensor?> stored)

@@ -13,8 +13,19 @@ internal static class FixtureRequests
     /// <summary>Reads the JSON of a case of <c>tasks/</c>; its tensors come from the safetensors file beside it, pictures from the shared one.</summary>
     public static GenerationRequest Read(JsonElement doc, TensorFile file) => Pictures(WithoutPictures(doc), doc, file);
 
-    /// <summary>Reads the JSON of a case, all but its pictures.</summary>
-    public static GenerationRequest WithoutPictures(JsonElement doc)
+    /// <summary>Reads the JSON of a case of <c>e2e/</c>; pixels or latents of a picture, mask and depth come from the safetensors file beside it.</summary>
+    public static GenerationRequest ReadEndToEnd(JsonElement doc, TensorFile file)
+    {
+        FloatTensor? Stored(string meaning) => doc.GetProperty("tensors").TryGetProperty(meaning, out JsonElement key) ? Values(file[key.GetString()!]) : null;
+        return WithoutPictures(doc) with
+        {
+            Image = Stored("image") is not { } image ? null : image[1] == 3 ? SourceImage.FromPixels(image) : SourceImage.FromLatents(image),
+            Mask = Stored("mask") is { } mask ? MaskImage.FromValues(mask) : null,
+            Depth = Stored("depth") is { } depth ? DepthMap.FromValues(depth) : null,
+        };
+    }
+
+    private static GenerationRequest WithoutPictures(JsonElement doc)
     {
         JsonElement seed = doc.GetProperty("seed");
         bool perImage = seed.ValueKind == JsonValueKind.Array;

@@ -11,13 +11,18 @@ namespace StableDiffusion.Tests.Parity;
 
 /// <summary>
 /// Every module recorded under <c>layers/</c>, alone, with the inputs that PyTorch gave it: found by its diffusers path in the family's
-/// model and compared with what PyTorch computed. In float32 against the fixture's limit, in half precision against the one that
+/// model and compared with what PyTorch computed. In float32 against the fixture's limit, in half and in fast precision against those that
 /// docs/numerics.md derives.
 /// </summary>
 [TestFixtureSource(typeof(TestDevices), nameof(TestDevices.WithStorage))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.FastPrecision))]
 [Category("Parity")]
-public sealed class LayerParityTests(string deviceName, DType storage)
+public sealed class LayerParityTests(string deviceName, DType storage, Precision precision)
 {
+    public LayerParityTests(string deviceName, DType storage) : this(deviceName, storage, Precision.Reference)
+    {
+    }
+
     /// <summary>Which part of the family's model a file is about: the end of its name.</summary>
     private static readonly string[] Parts = ["unet", "vae_encoder", "vae_decoder", "text_encoder_2", "text_encoder"];
 
@@ -33,7 +38,7 @@ public sealed class LayerParityTests(string deviceName, DType storage)
     [OneTimeSetUp]
     public void Open()
     {
-        _device = Device.Open(deviceName);
+        _device = Device.Open(deviceName, 0, precision);
         _models = new FixtureModels(_device, Fixtures.Root, storage);
     }
 
@@ -52,11 +57,12 @@ public sealed class LayerParityTests(string deviceName, DType storage)
         Dictionary<string, TestTensor> inputs = Named(module, "inputs", tensors), outputs = Named(module, "outputs", tensors);
         Layer layer = Model(document).Find(module.GetProperty("path").GetString()!);
         var used = new HashSet<string>();
-        Computed[] computed = ModelRun.Evaluate(_models!.Device, run => new Call(run, module.GetProperty("type").GetString()!, inputs, outputs, used).Forward(layer), storage);
+        Computed[] computed = ModelRun.Evaluate(_models!.Device, run => new Call(run, module.GetProperty("type").GetString()!, inputs, outputs, used).Forward(layer), _device!.ActivationDType(storage));
 
         Assert.That(used, Is.EquivalentTo(inputs.Keys), "inputs that the test knows");
         Assert.That(computed, Has.Length.EqualTo(outputs.Count), "number of outputs");
-        double limit = storage == DType.Float32 ? module.GetProperty("tolerance").GetDouble() : Tolerances.HalfPrecision(storage, computed[0].Ops);
+        double limit = storage != DType.Float32 ? Tolerances.HalfPrecision(storage, computed[0].Ops)
+            : module.GetProperty("tolerance").GetDouble() + (precision == Precision.Fast ? Tolerances.Winograd(WinogradSums.Of(layer)) : 0);
         foreach (((string name, TestTensor expected), Computed actual) in outputs.Zip(computed))
         {
             Assert.That(actual.Shape, Is.EqualTo(expected.Shape), $"shape of {name}");

@@ -23,6 +23,16 @@ public static class TestDevices
         from storage in name.StartsWith("cuda", StringComparison.Ordinal) ? new[] { DType.Float32, DType.Float16, DType.BFloat16 } : [DType.Float32]
         select Fixture(name, storage);
 
+    /// <summary>
+    /// Processors in fast precision, with the type that weights are stored in: the best instruction set of this machine; AVX2, whose narrow panels
+    /// let Winograd take convolutions of 16 channels, as the fixtures' models have; and products of bfloat16 pairs, wherever they exist.
+    /// </summary>
+    public static IEnumerable<TestFixtureData> FastPrecision =>
+    [
+        Fixture("cpu", DType.Float32, Precision.Fast), Fixture("cpu", DType.BFloat16, Precision.Fast), Fixture("cpu:avx2", DType.Float32, Precision.Fast),
+        Fixture("cpu:avx512bf16", DType.BFloat16, Precision.Fast),
+    ];
+
     /// <summary>The names that open here.</summary>
     public static IEnumerable<string> Available => Names.Where(name => ReasonNotHere(name) is null);
 

@@ -39,6 +39,14 @@ public static class Tolerances
     /// </summary>
     public static double HalfPrecisionTypical(StableDiffusion.Native.DType dtype, long ops) => 2 * UnitRoundoff(dtype) * Math.Sqrt(ops);
 
+    /// <summary>
+    /// What Winograd's convolutions add to the error of a chain of ops in float32, as max|out - ref| / max|ref|: each errs by 16 times the limit of its plain
+    /// sum of K products, 8 * 2^-24 sqrt(K) + 4 * 2^-24 (native/tests/tolerances.h); they add up like a random walk, and a norm or a softmax may double what
+    /// comes in (docs/numerics.md).
+    /// </summary>
+    /// <param name="sums">K of each convolution.</param>
+    public static double Winograd(IEnumerable<long> sums) => 2 * Math.Sqrt(sums.Sum(k => Math.Pow(16 * ((8 * Math.Sqrt(k)) + 4) / (1 << 24), 2)));
+
     /// <summary>sqrt(sum (out - ref)^2 / sum ref^2) over a whole tensor.</summary>
     public static double TypicalError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
     {
