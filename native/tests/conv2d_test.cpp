@@ -173,10 +173,12 @@ TEST_P(Conv2d, FastPrecision_EqualsTheTwin) {
     }
 }
 
-// Sizes that Winograd's algorithm takes: tiles cut off at either edge, several blocks of K, several panels, every storage.
+// Sizes that Winograd's algorithm takes: tiles cut off at either edge, several blocks of K, several panels, every storage, more tiles than
+// are at work at a time.
 TEST_P(Conv2d, Winograd_EqualsTheTwin) {
     std::vector<Case> cases = {{1, 33, 34, 16, 40}, {2, 24, 25, 32, 70}, {1, 32, 29, 400, 32}};
     cases.push_back({1, 16, 17, 32, 40, 3, 3, {1, 1, 1, 1, 1, 32, 34, 0}});
+    cases.push_back({1, 96, 110, 16, 32});
     for (const int32_t storage : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16}) {
         cases.push_back({1, 16, 17, 16, 33, 3, 3, {1, 1, 1, 1, 1, 31, 33, 0}});
         cases.back().storage = storage;

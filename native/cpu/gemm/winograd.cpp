@@ -1,10 +1,10 @@
-// Computes:  epilogue(w * x) for 3x3 kernels of stride 1: each 4x4 tile is A^T (sum over c of (G w G^T) . (B^T x B)) A, where x is the 6x6
-// window
-//            of the tile and . multiplies point by point (Lavin and Gray, arXiv 1509.09308, F(4x4,3x3) of the points 0, 1, -1, 2, -2).
-// Shapes:    x [B,H,W,C], w [O,C,3,3], out [B,H,W,O]; transformed weights [panel, 36, C, kPanelColumns], windows [36, tiles, C].
-// Algorithm: some panels of weights are transformed into scratch. A thread transforms the windows of some tiles, which then stay in its
-//            level-2 cache, and for each panel multiplies 36 matrices [tiles, C] x [C, columns] and transforms the sums back.
-// Launch:    one parallel index per block of tiles. A tile's values do not depend on its block.
+// Computes:  epilogue(w * x) for 3x3 kernels of stride 1: each 4x4 tile is A^T (sum over c of (G w G^T) . (B^T x B)) A, where x is the
+//            6x6 window of the tile and . multiplies point by point (Lavin and Gray, arXiv 1509.09308, F(4x4,3x3) of 0, 1, -1, 2, -2).
+// Shapes:    x [B,H,W,C], w [O,C,3,3], out [B,H,W,O]; per point: weights [panel, C, kPanelColumns], windows [tiles, C], sums [tiles, O].
+// Algorithm: 36 matrix products, one per point. Some panels of weights are transformed into scratch; then, for as many tiles as fit a
+//            last-level cache: windows are transformed into rows that the microkernel reads as they lie, multiplied, and the sums
+//            transformed back.
+// Launch:    three parallel loops: over tiles, over points and pieces of the tiles, over tiles. A tile's values do not depend on others.
 #include "cpu/gemm/winograd.inl.h"
 
 #include "cpu/gemm/microkernel.inl.h"
@@ -15,10 +15,12 @@ namespace sdn::cpu::SDN_ISA {
 namespace {
 
 constexpr int64_t kSide = 4, kWindow = 6, kPoints = kWindow * kWindow;
-constexpr int64_t kTilesAtOnce = kLanes == 16 ? kMicroRows : 2 * kMicroRows;
 constexpr int64_t kLeastTiles = 64;                      // below, transforming the weights costs more than a tenth
 constexpr int64_t kMostWeightBytes = int64_t{64} << 20;  // of transformed weights at a time
+constexpr int64_t kMostTileBytes = int64_t{32} << 20;    // of windows and sums at a time
 constexpr int64_t kChannelsAtOnce = 32;                  // of a panel that one index transforms
+constexpr int64_t kGroup = 2 * kMicroRows;               // tiles that one index transforms
+constexpr int64_t kMostUnits = 126 / kMicroRows;  // of kMicroRows tiles that one index multiplies: their windows stay in the level-2 cache
 
 // G g: 6 values of 3.
 SDN_INLINE void transform_weight(const vec* g, vec* u, int64_t stride) {
@@ -73,11 +75,13 @@ struct Winograd {
     const ConvolutionLoader& image;
     const PackedMatrix& weight;
     const Epilogue& epilogue;
-    int64_t tiles_x, tiles_y, tiles, blocks;
+    int64_t tiles_x, tiles_y, tiles;
     DepthBlocks depth;
-    int64_t first_panel = 0, panel_count = 0;  // of the round
-    float* transformed = nullptr;              // weights of the round
-    float* memory = nullptr;                   // threads' scratch
+    int64_t first_panel = 0, panel_count = 0;  // whose weights are transformed
+    int64_t first_tile = 0, tile_count = 0;    // that are at work
+    int64_t most_tiles = 0;                    // at a time
+    int64_t sum_stride = 0;                    // floats between the sums of two tiles
+    float *transformed = nullptr, *windows = nullptr, *sums = nullptr;
 
     Winograd(const ConvolutionLoader& image_, int64_t batch, const PackedMatrix& weight_, const Epilogue& epilogue_)
         : image(image_),
@@ -86,21 +90,22 @@ struct Winograd {
           tiles_x(ceil_div(image_.out_width, kSide)),
           tiles_y(ceil_div(image_.out_height, kSide)),
           tiles(batch * tiles_y * tiles_x),
-          blocks(ceil_div(tiles, kTilesAtOnce)),
           depth(depth_blocks(image_.channels)) {}
 
     int64_t panel_floats() const { return kPoints * image.channels * kPanelColumns; }
-    int64_t window_floats() const { return depth.count * kPoints * kTilesAtOnce * kRowStride; }
-    int64_t sum_floats() const { return kPoints * kTilesAtOnce * kPanelColumns; }
-    int64_t thread_floats() const { return window_floats() + sum_floats() + kSide * kSide * kPanelColumns; }
+    int64_t window_floats() const { return kPoints * depth.count * kRowStride; }  // of a tile
+    int64_t sum_floats() const { return kPoints * sum_stride; }                   // of a tile
 
     // Row c of a point's matrix: kPanelColumns floats.
     float* weights_of(int64_t panel, int64_t point, int64_t c) const {
         return transformed + ((panel - first_panel) * kPoints + point) * image.channels * kPanelColumns + c * kPanelColumns;
     }
-    // Channel c of a point, of tile t of the block.
-    float* window_of(float* windows, int64_t point, int64_t t, int64_t c) const {
-        return windows + ((c / depth.depth * kPoints + point) * kTilesAtOnce + t) * kRowStride + c % depth.depth;
+    // Channel c of a point, of tile t of those at work.
+    float* window_of(int64_t point, int64_t t, int64_t c) const {
+        return windows + ((c / depth.depth * kPoints + point) * most_tiles + t) * kRowStride + c % depth.depth;
+    }
+    float* sums_of(int64_t point, int64_t t, int64_t panel) const {
+        return sums + (point * most_tiles + t) * sum_stride + (panel - first_panel) * kPanelColumns;
     }
 
     // Index: a panel of the round and some of its channels.
@@ -124,23 +129,14 @@ struct Winograd {
         }
     }
 
-    static void run_block(void* context, int64_t index, int thread) {
+    // Index: a group of tiles.
+    static void transform_windows(void* context, int64_t index, int) {
         const Winograd& w = *static_cast<const Winograd*>(context);
-        const int64_t first = w.tiles * index / w.blocks;
-        w.run_tiles(first, w.tiles * (index + 1) / w.blocks - first, w.memory + thread * w.thread_floats());
+        for (int64_t t = index * kGroup; t < min_of((index + 1) * kGroup, w.tile_count); ++t) w.load_window(t);
     }
 
-    void run_tiles(int64_t first, int64_t count, float* windows) const {
-        float* const sums = windows + window_floats();
-        float* const pixels = sums + sum_floats();
-        for (int64_t t = 0; t < count; ++t) load_window(windows, t, first + t);
-        for (int64_t panel = first_panel; panel < first_panel + panel_count; ++panel) {
-            multiply_points(windows, count, panel, sums);
-            for (int64_t t = 0; t < count; ++t) store_tile(sums, t, first + t, panel, pixels);
-        }
-    }
-
-    void load_window(float* windows, int64_t t, int64_t tile) const {
+    void load_window(int64_t t) const {
+        const int64_t tile = first_tile + t;
         const int64_t y = tile / tiles_x % tiles_y * kSide - image.pad_top, column = tile % tiles_x * kSide - image.pad_left;
         const float* sources[kPoints];
         for (int64_t i = 0; i < kPoints; ++i) sources[i] = image.pixel(tile / tiles_x / tiles_y, y + i / kWindow, column + i % kWindow);
@@ -149,32 +145,57 @@ struct Winograd {
             for (int64_t i = 0; i < kPoints; ++i) d[i] = sources[i] != nullptr ? load(sources[i] + c) : zero();
             for (int64_t i = 0; i < kWindow; ++i) transform_window(d + i * kWindow, 1);
             for (int64_t j = 0; j < kWindow; ++j) transform_window(d + j, kWindow);
-            for (int64_t i = 0; i < kPoints; ++i) store(window_of(windows, i, t, c), d[i]);
+            for (int64_t i = 0; i < kPoints; ++i) store(window_of(i, t, c), d[i]);
         }
     }
 
-    void multiply_points(float* windows, int64_t count, int64_t panel, float* sums) const {
-        const int64_t width = weight.rows - panel * kPanelColumns;
-        for (int64_t point = 0; point < kPoints; ++point) {
-            for (int64_t c = 0; c < image.channels; c += depth.depth) {
-                const int64_t n = min_of(depth.depth, image.channels - c);
+    // How the tiles at work are cut for the products: in pieces of whole microkernel rows.
+    int64_t units() const { return ceil_div(tile_count, kMicroRows); }
+    int64_t pieces() const { return ceil_div(units(), kMostUnits); }
+
+    // Index: a point and a piece of the tiles; points vary slowest, so that threads at work at the same time share the weights.
+    static void multiply_point(void* context, int64_t index, int) {
+        const Winograd& w = *static_cast<const Winograd*>(context);
+        const int64_t pieces = w.pieces(), piece = index % pieces;
+        const int64_t first = w.units() * piece / pieces * kMicroRows;
+        w.multiply(index / pieces, first, min_of(w.tile_count, w.units() * (piece + 1) / pieces * kMicroRows));
+    }
+
+    void multiply(int64_t point, int64_t first, int64_t end) const {
+        for (int64_t c = 0; c < image.channels; c += depth.depth) {
+            const int64_t n = min_of(depth.depth, image.channels - c);
+            for (int64_t panel = first_panel; panel < first_panel + panel_count; ++panel) {
+                const int64_t width = weight.rows - panel * kPanelColumns;
                 const float* const w = weights_of(panel, point, c);
-                for (int64_t t = 0; t < count; t += kMicroRows) {
-                    multiply_tile(min_of(kMicroRows, count - t), width, window_of(windows, point, t, c), w, n,
-                                  sums + (point * kTilesAtOnce + t) * kPanelColumns, kPanelColumns, c > 0, w + n * kPanelColumns);
+                const bool last = panel + 1 == first_panel + panel_count;
+                const float* upcoming = last ? w : weights_of(panel + 1, point, c);
+                const float* const end_of_upcoming = upcoming + n * kPanelColumns;
+                for (int64_t t = first; t < end; t += kMicroRows) {
+                    multiply_tile(min_of(kMicroRows, end - t), width, window_of(point, t, c), w, n, sums_of(point, t, panel), sum_stride,
+                                  c > 0, upcoming);
+                    if (upcoming + 32 * n <= end_of_upcoming) upcoming += 16 * n;
                 }
             }
         }
     }
 
-    void store_tile(const float* sums, int64_t t, int64_t tile, int64_t panel, float* pixels) const {
+    // Index: a group of tiles.
+    static void transform_back(void* context, int64_t index, int) {
+        const Winograd& w = *static_cast<const Winograd*>(context);
+        for (int64_t t = index * kGroup; t < min_of((index + 1) * kGroup, w.tile_count); ++t)
+            for (int64_t panel = w.first_panel; panel < w.first_panel + w.panel_count; ++panel) w.store_tile(t, panel);
+    }
+
+    void store_tile(int64_t t, int64_t panel) const {
+        float pixels[kSide * kSide * kPanelColumns];
         for (int64_t j = 0; j < kPanelColumns; j += kLanes) {
             vec m[kPoints], half[kSide * kWindow], y[kSide * kSide];
-            for (int64_t i = 0; i < kPoints; ++i) m[i] = load(sums + (i * kTilesAtOnce + t) * kPanelColumns + j);
+            for (int64_t i = 0; i < kPoints; ++i) m[i] = load(sums_of(i, t, panel) + j);
             for (int64_t i = 0; i < kWindow; ++i) transform_sums(m + i, kWindow, half + i, kWindow);  // columns: [4, 6]
             for (int64_t i = 0; i < kSide; ++i) transform_sums(half + i * kWindow, 1, y + i * kSide, 1);
             for (int64_t i = 0; i < kSide * kSide; ++i) store(pixels + i * kPanelColumns + j, y[i]);
         }
+        const int64_t tile = first_tile + t;
         const int64_t column = tile % tiles_x * kSide, top = tile / tiles_x % tiles_y * kSide;
         const int64_t columns = min_of(kSide, image.out_width - column);
         for (int64_t i = 0; i < min_of(kSide, image.out_height - top); ++i) {
@@ -197,14 +218,26 @@ bool winograd_pays(const ConvolutionLoader& image, int64_t batch, const PackedMa
 void conv2d_winograd(Exec& exec, const ConvolutionLoader& image, int64_t batch, const PackedMatrix& weight, const Epilogue& epilogue) {
     Winograd w(image, batch, weight, epilogue);
     const int64_t panels_at_once = max_of(1, min_of(weight.panel_count, kMostWeightBytes / (w.panel_floats() * 4)));
-    const int64_t weight_floats = panels_at_once * w.panel_floats();
-    w.transformed = static_cast<float*>(exec_scratch(exec, (weight_floats + exec_threads(exec) * w.thread_floats()) * 4));
-    w.memory = w.transformed + weight_floats;
-    for (; w.first_panel < weight.panel_count; w.first_panel += panels_at_once) {
+    w.sum_stride = panels_at_once * kPanelColumns + 16;  // an odd number of cache lines
+    const int64_t units = ceil_div(w.tiles, kMicroRows);
+    const int64_t most_units = max_of(1, kMostTileBytes / ((w.window_floats() + w.sum_floats()) * 4 * kMicroRows));
+    const int64_t rounds = ceil_div(units, most_units);
+    w.most_tiles = ceil_div(units, rounds) * kMicroRows;
+
+    const int64_t weight_floats = panels_at_once * w.panel_floats(), window_floats = w.most_tiles * w.window_floats();
+    w.transformed = static_cast<float*>(exec_scratch(exec, (weight_floats + window_floats + w.most_tiles * w.sum_floats()) * 4));
+    w.windows = w.transformed + weight_floats;
+    w.sums = w.windows + window_floats;
+    for (; w.first_panel < weight.panel_count && !exec_measuring(exec); w.first_panel += panels_at_once) {
         w.panel_count = min_of(panels_at_once, weight.panel_count - w.first_panel);
-        if (exec_measuring(exec)) continue;
         exec_parallel_for(exec, w.panel_count * ceil_div(image.channels, kChannelsAtOnce), Winograd::transform_weights, &w);
-        exec_parallel_for(exec, w.blocks, Winograd::run_block, &w);
+        for (w.first_tile = 0; w.first_tile < w.tiles; w.first_tile += w.most_tiles) {
+            w.tile_count = min_of(w.most_tiles, w.tiles - w.first_tile);
+            const int64_t groups = ceil_div(w.tile_count, kGroup);
+            exec_parallel_for(exec, groups, Winograd::transform_windows, &w);
+            exec_parallel_for(exec, kPoints * w.pieces(), Winograd::multiply_point, &w);
+            exec_parallel_for(exec, groups, Winograd::transform_back, &w);
+        }
     }
     exec_release(exec, w.transformed);
 }
