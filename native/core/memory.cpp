@@ -19,7 +19,7 @@ namespace {
 
 constexpr int64_t kPagesFrom = int64_t{1} << 18;  // smaller blocks come from the heap
 constexpr int64_t kHugePage = int64_t{2} << 20;
-constexpr int64_t kHugePagesFrom = int64_t{8} << 20;  // from here on, aligned to huge pages
+constexpr int64_t kHugePagesFrom = kHugePage;  // from here on, aligned to huge pages
 constexpr int64_t kMostBytes = int64_t{1} << 47;
 
 [[noreturn]] void fail_out_of_memory(int64_t bytes, const char* purpose) {

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "core/dtype.h"
 #include "cpu/baseline.h"
@@ -40,6 +41,8 @@ const std::vector<Case>& matrix_cases() {
         {SDN_WEIGHT_CONV2D, {{16, 16, 2, 3}}},
         {SDN_WEIGHT_CONV2D, {{70, 150, 3, 3}}},  // several panels, several pieces of K
         {SDN_WEIGHT_MATRIX, {{45, 300}, {45, 300}}, true},
+        {SDN_WEIGHT_MATRIX, {{48, 66}, {16, 66}, {40, 66}}},
+        {SDN_WEIGHT_CONV2D, {{48, 20, 3, 3}}},
         {SDN_WEIGHT_EMBEDDING, {{9, 13}}},
     };
     return cases;
@@ -91,6 +94,79 @@ TEST_P(WeightUnpack, SameDtype_GivesTheSourceBitForBit) {
                     }
                 }
             }
+    }
+}
+
+// What rounding has to get right: ties to even and their neighbours, carries into the exponent, the ends of the range, subnormals of each
+// type, infinities and quiet NaN with payloads.
+Array hard_values(const Shape& shape, int32_t dtype, uint32_t seed) {
+    static const uint32_t kFloats[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x3fffffff, 0x7f7fffff, 0x3f801000, 0x3f803000,
+                                       0x3f801001, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x387fffff, 0x00000001, 0x00008000,
+                                       0x007fffff, 0x80018000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffd2a001, 0x80000000, 0x0000c000};
+    static const uint16_t kHalves[] = {0x0001, 0x03ff, 0x0400, 0x8001, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0xfe55,
+                                       0x3c01, 0x3c08, 0x3c04, 0x3c0c, 0x7f7f, 0x0080, 0x8000, 0x7fc0, 0xffd3};
+    static const double kDoubles[] = {
+        1 + 0x1p-8 + 0x1p-40, 1 + 0x1p-11 + 0x1p-40, 1 + 0x1p-24, 1e300, -5e-324, 65520.0, 0x1p-25, 0x1p-150, 0x1.8p-149, -INFINITY, NAN};
+    Array result = values(shape, dtype, seed);
+    const auto put = [&](auto* data, const auto& list) {
+        const int64_t count = static_cast<int64_t>(std::size(list));
+        for (int64_t i = 0, next = 0; i < result.size(); i += 3) data[i] = list[next++ % count];
+    };
+    if (dtype == SDN_FLOAT64)
+        put(result.as<double>(), kDoubles);
+    else if (dtype == SDN_FLOAT32)
+        put(result.as<uint32_t>(), kFloats);
+    else
+        put(result.as<uint16_t>(), kHalves);
+    return result;
+}
+
+// By way of float64, which holds every value of the other types, one element at a time.
+void round_once(void* to, int32_t storage, const void* from, int32_t dtype, int64_t i) {
+    double x;
+    if (dtype == SDN_FLOAT64)
+        x = static_cast<const double*>(from)[i];
+    else if (dtype == SDN_FLOAT32)
+        x = static_cast<double>(static_cast<const float*>(from)[i]);
+    else
+        x = static_cast<double>((dtype == SDN_FLOAT16 ? float_from_half : float_from_bfloat16)(static_cast<const uint16_t*>(from)[i]));
+    if (storage == SDN_FLOAT32)
+        static_cast<float*>(to)[i] = static_cast<float>(x);
+    else
+        static_cast<uint16_t*>(to)[i] = (storage == SDN_FLOAT16 ? half_from_double : bfloat16_from_double)(x);
+}
+
+class WeightPacking : public EachDevice {};
+INSTANTIATE_TEST_SUITE_P(On, WeightPacking, ::testing::Values("cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16"),
+                         [](const ::testing::TestParamInfo<const char*>& info) { return std::string(info.param).substr(4); });
+
+TEST_P(WeightPacking, EveryPairOfDtypes_RoundsOnceToNearestEven) {
+    for (const int32_t precision : {SDN_PRECISION_REFERENCE, SDN_PRECISION_FAST}) {  // fast: bfloat16 in pairs
+        const Device device(GetParam(), 2, precision);
+        for (const int32_t dtype : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, SDN_FLOAT64})
+            for (const int32_t storage : {SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16})
+                for (const Case& c : matrix_cases()) {
+                    if (c.kind == SDN_WEIGHT_EMBEDDING) continue;
+                    std::vector<Array> parts;
+                    std::vector<const Array*> list;
+                    int64_t count = 0;
+                    for (const Shape& shape : c.parts) {
+                        parts.push_back(hard_values(shape, dtype, static_cast<uint32_t>(parts.size() + 1)));
+                        count += count_of(shape);
+                    }
+                    for (const Array& part : parts) list.push_back(&part);
+                    const Weight weight(device, c.kind, list, {}, storage, c.geglu);
+                    const Array unpacked({count}, storage);
+                    ok(sdn_weight_unpack(weight, unpacked.data(), nullptr));
+                    const char* got = unpacked.as<char>();
+                    for (const Array& part : parts) {
+                        const Array expected(part.shape(), storage);
+                        for (int64_t i = 0; i < part.size(); ++i) round_once(expected.data(), storage, part.data(), dtype, i);
+                        ASSERT_EQ(std::memcmp(got, expected.data(), static_cast<size_t>(expected.bytes())), 0)
+                            << dtype_name(dtype) << " to " << dtype_name(storage) << " kind " << c.kind << " " << text_of(part.shape());
+                        got += expected.bytes();
+                    }
+                }
     }
 }
 

@@ -10,6 +10,11 @@
 //   scale_by_power_of_two(a, n)          a * 2^n for integral -250 <= n <= 250, with gradual underflow
 //   select_less(a, b, x, y)              x where a < b, else y
 //   sum(a) maximum(a)                    over the lanes, in one fixed order
+//   load_halves(p)                       kLanes 16-bit numbers as they stand, each in the lower half of a lane's bits
+//   float16_bits(a) bfloat16_bits(a)     rounded once to nearest even, subnormals and NaN included, in the lower half of a lane's bits
+//   store_halves(p, a)                   the lower halves
+//   join_halves(a, b)                    the lower halves of a, and above them those of b
+//   transpose(rows)                      of kLanes vecs: lane j of rows[i] and lane i of rows[j] change places
 //   narrow_vec kNarrowLanes              what serves a few columns better than a whole vec does, or vec itself
 //   set_zero(a) set_broadcast(a, x) set_load(a, p)   for code that is written for vec and narrow_vec
 // and where SDN_MULTIPLIES_PAIRS is defined

@@ -95,4 +95,44 @@ SDN_INLINE float maximum(vec a) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+SDN_INLINE vec load_halves(const void* p) {
+    return {_mm256_castsi256_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
+}
+SDN_INLINE void store_halves(void* p, vec a) {
+    const __m256i bits = _mm256_castps_si256(a.v);
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1)));
+}
+SDN_INLINE vec float16_bits(vec a) {
+    return {_mm256_castsi256_ps(_mm256_cvtepu16_epi32(_mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)))};
+}
+SDN_INLINE vec bfloat16_bits(vec a) {
+    const __m256i bits = _mm256_castps_si256(a.v), upper = _mm256_srli_epi32(bits, 16);
+    const __m256i even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff))), 16);
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    return {_mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))};
+}
+SDN_INLINE vec join_halves(vec a, vec b) {
+    return {_mm256_castsi256_ps(_mm256_or_si256(_mm256_castps_si256(a.v), _mm256_slli_epi32(_mm256_castps_si256(b.v), 16)))};
+}
+
+// Squares of 4 x 4 lanes within halves, then the halves.
+SDN_INLINE void transpose(vec (&rows)[kLanes]) {
+    __m256 squares[kLanes];
+    SDN_UNROLL for (int i = 0; i < kLanes; i += 4) {
+        const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(rows[i].v, rows[i + 1].v));
+        const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(rows[i].v, rows[i + 1].v));
+        const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(rows[i + 2].v, rows[i + 3].v));
+        const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(rows[i + 2].v, rows[i + 3].v));
+        squares[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+        squares[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+        squares[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+        squares[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+    }
+    SDN_UNROLL for (int j = 0; j < 4; ++j) {
+        rows[j].v = _mm256_permute2f128_ps(squares[j], squares[4 + j], 0x20);
+        rows[4 + j].v = _mm256_permute2f128_ps(squares[j], squares[4 + j], 0x31);
+    }
+}
+
 }  // namespace sdn::cpu::SDN_ISA

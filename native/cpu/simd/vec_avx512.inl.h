@@ -115,6 +115,55 @@ SDN_INLINE float maximum(vec a) {
     return _mm512_reduce_max_ps(a.v);
 }
 
+SDN_INLINE vec load_halves(const void* p) {
+    return {_mm512_castsi512_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p))))};
+}
+SDN_INLINE void store_halves(void* p, vec a) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));
+}
+SDN_INLINE vec float16_bits(vec a) {
+    return {_mm512_castsi512_ps(_mm512_cvtepu16_epi32(_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)))};
+}
+// In integers: the machine's own conversion makes subnormals zero.
+SDN_INLINE vec bfloat16_bits(vec a) {
+    const __m512i bits = _mm512_castps_si512(a.v), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i even = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff))), 16);
+    const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+    return {_mm512_castsi512_ps(_mm512_mask_blend_epi32(_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), rounded, quiet))};
+}
+SDN_INLINE vec join_halves(vec a, vec b) {
+    return {_mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_castps_si512(b.v), 16)))};
+}
+
+// Squares of 4 x 4 lanes within quarters, then the quarters.
+SDN_INLINE void transpose(vec (&rows)[kLanes]) {
+    __m512 pairs[kLanes], squares[kLanes];
+    SDN_UNROLL for (int i = 0; i < kLanes; i += 2) {
+        pairs[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
+        pairs[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+    }
+    // squares[4 i + j]: column j of each quarter, rows 4 i to 4 i + 3.
+    SDN_UNROLL for (int i = 0; i < kLanes; i += 4) {
+        const __m512d a = _mm512_castps_pd(pairs[i]), b = _mm512_castps_pd(pairs[i + 1]);
+        const __m512d c = _mm512_castps_pd(pairs[i + 2]), d = _mm512_castps_pd(pairs[i + 3]);
+        squares[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        squares[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        squares[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        squares[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    SDN_UNROLL for (int j = 0; j < 4; ++j) {
+        const __m512 even_low = _mm512_shuffle_f32x4(squares[j], squares[4 + j], 0x88);  // quarters 0 and 2
+        const __m512 odd_low = _mm512_shuffle_f32x4(squares[j], squares[4 + j], 0xdd);
+        const __m512 even_high = _mm512_shuffle_f32x4(squares[8 + j], squares[12 + j], 0x88);
+        const __m512 odd_high = _mm512_shuffle_f32x4(squares[8 + j], squares[12 + j], 0xdd);
+        rows[j].v = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+        rows[4 + j].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+        rows[8 + j].v = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+        rows[12 + j].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+    }
+}
+
 #if defined(SDN_MULTIPLIES_PAIRS)
 struct pair_vec {
     __m512i v;

@@ -144,4 +144,54 @@ SDN_INLINE float maximum(vec a) {
     return low > high ? low : high;
 }
 
+// The lanes' bits, which may be no number at all and so do not pass through float variables.
+struct Lanes {
+    uint32_t bits[kLanes];
+};
+SDN_INLINE Lanes lanes_of(vec a) {
+    Lanes r;
+    std::memcpy(r.bits, &a.v, sizeof r.bits);
+    return r;
+}
+SDN_INLINE vec vec_of(const Lanes& lanes) {
+    vec r;
+    std::memcpy(&r.v, lanes.bits, sizeof r.v);
+    return r;
+}
+SDN_INLINE vec load_halves(const void* p) {
+    uint16_t halves[kLanes];
+    std::memcpy(halves, p, sizeof halves);
+    return vec_of({{halves[0], halves[1], halves[2], halves[3]}});
+}
+SDN_INLINE void store_halves(void* p, vec a) {
+    const Lanes lanes = lanes_of(a);
+    uint16_t halves[kLanes];
+    for (int i = 0; i < kLanes; ++i) halves[i] = static_cast<uint16_t>(lanes.bits[i]);
+    std::memcpy(p, halves, sizeof halves);
+}
+SDN_INLINE vec float16_bits(vec a) {
+    Lanes r;
+    for (int i = 0; i < kLanes; ++i) r.bits[i] = half_from_float(a.v[i]);
+    return vec_of(r);
+}
+SDN_INLINE vec bfloat16_bits(vec a) {
+    Lanes r;
+    for (int i = 0; i < kLanes; ++i) r.bits[i] = bfloat16_from_float(a.v[i]);
+    return vec_of(r);
+}
+SDN_INLINE vec join_halves(vec a, vec b) {
+    Lanes r = lanes_of(a);
+    const Lanes upper = lanes_of(b);
+    for (int i = 0; i < kLanes; ++i) r.bits[i] |= upper.bits[i] << 16;
+    return vec_of(r);
+}
+SDN_INLINE void transpose(vec (&rows)[kLanes]) {
+    Lanes from[kLanes], to[kLanes];
+    for (int i = 0; i < kLanes; ++i) from[i] = lanes_of(rows[i]);
+    for (int i = 0; i < kLanes; ++i) {
+        for (int j = 0; j < kLanes; ++j) to[j].bits[i] = from[i].bits[j];
+    }
+    for (int i = 0; i < kLanes; ++i) rows[i] = vec_of(to[i]);
+}
+
 }  // namespace sdn::cpu::SDN_ISA

@@ -82,6 +82,7 @@ public sealed class LayerBuilder
             weight.Expect();
         }
         Scope.ThrowIfUnread([.. ignored ?? []]);
+        var buffers = new ConcurrentBag<ReadBuffer>();
         try
         {
             // One at a time and in order: the sizes differ a thousandfold, and a disk likes its reads in sequence.
@@ -91,13 +92,28 @@ public sealed class LayerBuilder
                 weight =>
                 {
                     cancellation.ThrowIfCancellationRequested();
-                    weight.Load(Device, Storage);
+                    ReadBuffer buffer = buffers.TryTake(out ReadBuffer? free) ? free : new ReadBuffer();
+                    try
+                    {
+                        weight.Load(Device, Storage, buffer);
+                    }
+                    finally
+                    {
+                        buffers.Add(buffer);
+                    }
                 });
         }
         catch (Exception failure)
         {
             _weights.ForEach(weight => weight.Dispose());
             ExceptionDispatchInfo.Throw(failure is AggregateException several ? several.InnerExceptions[0] : failure);
+        }
+        finally
+        {
+            foreach (ReadBuffer buffer in buffers)
+            {
+                buffer.Dispose();
+            }
         }
     }
 

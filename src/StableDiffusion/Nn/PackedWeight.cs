@@ -1,4 +1,3 @@
-using System.Buffers;
 using StableDiffusion.Native;
 using StableDiffusion.Weights;
 
@@ -12,9 +11,7 @@ internal readonly record struct StoredTensor(WeightScope Scope, string Name, lon
 {
     public long Count => Shape.Aggregate(1L, (product, size) => product * size);
 
-    public void Expect() => Scope.Expect(Name, Shape);
-
-    public HostTensor Read() => Scope.ReadTensor(Name, Shape);
+    public WeightInfo Expect() => Scope.Expect(Name, Shape);
 }
 
 /// <summary>
@@ -56,51 +53,24 @@ public sealed class PackedWeight : IDisposable
         }
     }
 
-    /// <summary>Reads the tensors and packs them.</summary>
-    internal void Load(Device device, DType storage)
+    /// <summary>Reads the tensors, by way of the buffer, and packs them.</summary>
+    internal void Load(Device device, DType storage, ReadBuffer buffer)
     {
-        var tensors = new List<HostTensor>(_parts.Length + _biases.Length);
-        try
+        StoredTensor[] tensors = [.. _parts, .. _biases];
+        WeightInfo[] infos = Array.ConvertAll(tensors, tensor => tensor.Expect());
+        Memory<byte>[] blocks = buffer.Lay([.. tensors.Zip(infos, (tensor, info) => tensor.Scope.BytesOf(tensor.Name, info))]);
+        var views = new HostView[tensors.Length];
+        for (int i = 0; i < tensors.Length; i++)
         {
-            HostView[] parts = Read(_parts, tensors), biases = Read(_biases, tensors);
-            _weight = Weight.Create(device, _kind, storage, _geglu ? Halves(parts) : parts, _geglu ? Halves(biases) : biases, _geglu, _doubles);
-        }
-        finally
-        {
-            tensors.ForEach(tensor => tensor.Dispose());
-        }
-    }
-
-    private static HostView[] Read(StoredTensor[] stored, List<HostTensor> tensors)
-    {
-        var views = new HostView[stored.Length];
-        for (int i = 0; i < stored.Length; i++)
-        {
-            HostTensor tensor = stored[i].Read();
-            tensors.Add(tensor);
+            tensors[i].Scope.Read(tensors[i].Name, infos[i], blocks[i].Span);
             // The first numbers of WeightDType are those of sdn.h, and a layer's weight has one of them.
-            views[i] = new HostView(new HostTensorMemory(tensor).Memory, (DType)tensor.DType, [.. tensor.Shape]);
+            views[i] = new HostView(blocks[i], (DType)infos[i].DType, [.. infos[i].Shape]);
         }
-        return views;
+        HostView[] parts = views[.._parts.Length], biases = views[_parts.Length..];
+        _weight = Weight.Create(device, _kind, storage, _geglu ? Halves(parts) : parts, _geglu ? Halves(biases) : biases, _geglu, _doubles);
     }
 
     /// <summary>diffusers stores GEGLU as one tensor: the values' rows, then the gates'.</summary>
     private static HostView[] Halves(HostView[] views) =>
         [.. views.SelectMany<HostView, HostView>(view => [view.Rows(0, view.Shape[0] / 2), view.Rows(view.Shape[0] / 2, view.Shape[0] / 2)])];
-
-    /// <summary>Lets memory outside the garbage-collected heap pass as <see cref="Memory{T}"/>. The tensor stays its owner.</summary>
-    private sealed unsafe class HostTensorMemory(HostTensor tensor) : MemoryManager<byte>
-    {
-        public override Span<byte> GetSpan() => tensor.Bytes;
-
-        public override MemoryHandle Pin(int elementIndex = 0) => new((byte*)tensor.Address + elementIndex);
-
-        public override void Unpin()
-        {
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-        }
-    }
 }

@@ -22,14 +22,9 @@ public sealed class HostTensor : IDisposable
     {
         Name = name;
         Info = info;
-        long bytes = info.ByteCount;
-        if (bytes > int.MaxValue)
-        {
-            throw new InvalidWeightsException($"The tensor {SafetensorsHeader.Quote(name)} has {bytes} bytes, and tensors over 2 GB are not supported.");
-        }
-
-        block = new Block((int)bytes);
-        memory = new BlockMemory(block, (int)bytes);
+        int bytes = BytesOf(name, info);
+        block = new Block(bytes);
+        memory = new BlockMemory(block, bytes);
     }
 
     /// <summary>Full key in the checkpoint.</summary>
@@ -109,6 +104,12 @@ public sealed class HostTensor : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => block.Dispose();
+
+    /// <summary>Bytes of a tensor in one piece of memory.</summary>
+    /// <exception cref="InvalidWeightsException">They are more than 2 GB.</exception>
+    internal static int BytesOf(string name, WeightInfo info) => info.ByteCount is <= int.MaxValue and long bytes
+        ? (int)bytes
+        : throw new InvalidWeightsException($"The tensor {SafetensorsHeader.Quote(name)} has {info.ByteCount} bytes, and tensors over 2 GB are not supported.");
 
     private sealed unsafe class Block : SafeHandle
     {

@@ -133,6 +133,17 @@ public sealed class WeightScope
         return tensor;
     }
 
+    /// <summary>Reads a tensor that <see cref="Expect"/> found.</summary>
+    /// <param name="name">Key below this scope, such as "weight".</param>
+    /// <param name="info">What <see cref="Expect"/> gave.</param>
+    /// <param name="destination">Exactly <see cref="WeightInfo.ByteCount"/> bytes.</param>
+    /// <exception cref="InvalidWeightsException">It cannot be read.</exception>
+    internal void Read(string name, WeightInfo info, Span<byte> destination) => source.Read(Key(name), info, destination);
+
+    /// <summary>Bytes of a tensor that <see cref="Expect"/> found.</summary>
+    /// <exception cref="InvalidWeightsException">They are more than 2 GB.</exception>
+    internal int BytesOf(string name, WeightInfo info) => HostTensor.BytesOf(Key(name), info);
+
     /// <summary>Names under this scope that were not read yet, in ordinal order.</summary>
     /// <param name="ignored">Keys that may stay unread, as for <see cref="ThrowIfUnread"/>.</param>
     public IReadOnlyList<string> Unread(params ReadOnlySpan<string> ignored)
