@@ -100,7 +100,7 @@ internal struct AttentionParams
 {
     public int Heads, Causal;
     public float Scale;
-    public int Reserved;
+    public int Operands;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -74,12 +74,15 @@ public static unsafe class Ops
         return output;
     }
 
-    /// <summary><c>softmax(scale q k^T) v</c> per head. q <c>[B,Sq,H*D]</c>, k and v <c>[B,Sk,H*D]</c>, rows of any stride; scale defaults to 1/sqrt(D).</summary>
-    public static Tensor Attention(this Exec exec, Tensor q, Tensor k, Tensor v, int heads, bool causal = false, float? scale = null)
+    /// <summary>
+    /// <c>softmax(scale q k^T) v</c> per head. q <c>[B,Sq,H*D]</c>, k and v <c>[B,Sk,H*D]</c>, rows of any stride; scale defaults to 1/sqrt(D).
+    /// With <paramref name="operands"/> BFloat16, a CPU device of <see cref="Precision.Fast"/> that multiplies pairs of bfloat16 rounds what it multiplies.
+    /// </summary>
+    public static Tensor Attention(this Exec exec, Tensor q, Tensor k, Tensor v, int heads, bool causal = false, float? scale = null, DType operands = DType.Float32)
     {
         Tensor output = exec.Alloc(q.DType, q.Shape);
         NativeTensor o = output.Native, nq = q.Native, nk = k.Native, nv = v.Native;
-        var p = new AttentionParams { Heads = heads, Causal = causal ? 1 : 0, Scale = scale ?? (float)(1.0 / Math.Sqrt((double)q[-1] / heads)) };
+        var p = new AttentionParams { Heads = heads, Causal = causal ? 1 : 0, Scale = scale ?? (float)(1.0 / Math.Sqrt((double)q[-1] / heads)), Operands = (int)operands };
         exec.Check(Interop.sdn_attention(exec.Handle, &o, &nq, &nk, &nv, &p));
         return output;
     }

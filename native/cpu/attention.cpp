@@ -1,8 +1,9 @@
 // Computes:  out = softmax(scale * q k^T) v per head; causal: query i sees keys 0..i
 // Shapes:    q, out [B,Sq,H*D], k, v [B,Sk,H*D], any batch and row strides
 // Algorithm: attention_online_softmax. K and V are packed once into the microkernel's panels. A block of queries then meets one block of
-//            keys after another: scores = q k^T; maximum, exponentials and sum per row; sums of v weighted so far, scaled as the maximum
-//            grows. float32 throughout; a row's result does not depend on how the queries are cut into blocks.
+//            keys after another, kMicroRows queries at a time, whose scores stay in the level-1 cache: scores = q k^T; maximum,
+//            exponentials and sum per row; sums of v weighted so far, scaled as the maximum grows. Softmax and sums are float32; what is
+//            multiplied are floats, or pairs of bfloat16. A row's result does not depend on how the queries are cut into blocks.
 // Launch:    one parallel index per (batch, head, block of keys) to pack, then per (batch, head, block of queries).
 #include <cmath>
 
@@ -15,7 +16,8 @@ namespace sdn::cpu::SDN_ISA {
 
 namespace {
 
-constexpr int64_t kQueryRows = 8 * kMicroRows;  // of a block: its scores stay in the level-2 cache
+constexpr int64_t kQueryRows = 8 * kMicroRows;  // of a block, which shares a block of keys in the level-2 cache
+constexpr int64_t kMostDim = 512;
 constexpr float kLog2E = 1.44269504f;
 constexpr float kMinusInfinity = -INFINITY;
 
@@ -28,16 +30,63 @@ const float* head_rows(const sdn_tensor& t, int64_t batch, int64_t head, int64_t
     return static_cast<const float*>(t.data) + batch * t.stride[0] + head * dim;
 }
 
+// An element of the microkernel holds one float, or two bfloat16.
+constexpr int64_t values_of(const float*) {
+    return 1;
+}
+// Vector i of a row of elements.
+SDN_INLINE void store_values(float* row, int64_t i, vec a) {
+    store(row + i, a);
+}
+SDN_INLINE void clear_value(float* row, int64_t i) {
+    row[i] = 0;
+}
+// One element from each of two rows of values: a pair of them, or the first.
+SDN_INLINE void store_columns(float* target, const float* first, const float*, int64_t n) {
+    copy_floats(target, first, n);
+}
+#if defined(SDN_MULTIPLIES_PAIRS)
+constexpr int64_t values_of(const uint32_t*) {
+    return 2;
+}
+SDN_INLINE void store_values(uint32_t* row, int64_t i, vec a) {
+    store_bfloat16(row + i / 2, a);
+}
+SDN_INLINE void clear_value(uint32_t* row, int64_t i) {
+    row[i / 2] &= i % 2 == 0 ? 0xffff0000u : 0x0000ffffu;
+}
+SDN_INLINE void store_columns(uint32_t* target, const float* first, const float* second, int64_t n) {
+    uint16_t halves[2][kPanelColumns];
+    for (int64_t i = 0; i < kPanelColumns; i += kLanes) {
+        const int64_t some = max_of(0, min_of(kLanes, n - i));
+        store_bfloat16(halves[0] + i, load_partial(first + i, some));
+        store_bfloat16(halves[1] + i, second ? load_partial(second + i, some) : zero());
+    }
+    for (int64_t i = 0; i < n; ++i) target[i] = halves[0][i] | static_cast<uint32_t>(halves[1][i]) << 16;
+}
+#endif
+
+// The first n values of a row, times a factor. Writes whole vectors.
+template <class Element>
+SDN_INLINE void store_row(Element* target, const float* source, int64_t n, float factor) {
+    for (int64_t i = 0; i < n; i += kLanes)
+        store_values(target, i, (i + kLanes <= n ? load(source + i) : load_partial(source + i, n - i)) * broadcast(factor));
+}
+
+template <class Element>
 struct Attention {
+    static constexpr int64_t kValues = values_of(static_cast<const Element*>(nullptr));
+
     const sdn_tensor &out, &q, &k, &v;
     bool causal;
     float scale;  // of q; times log2(e), so that 2^x serves as exponential
     int64_t batches, heads, dim, queries, keys;
     int64_t key_block, key_blocks, query_blocks;
-    DepthBlocks dim_blocks;
-    int64_t out_stride;  // floats per row of the weighted sums
-    float *packed_k, *packed_v, *thread_memory;
-    int64_t thread_floats;
+    int64_t dim_steps, key_steps;  // elements that hold so many values
+    DepthBlocks dim_blocks;        // of dim_steps
+    int64_t out_stride;            // floats per row of the weighted sums
+    Element *packed_k = nullptr, *packed_v = nullptr;
+    float* thread_memory = nullptr;
 
     Attention(const sdn_tensor& out_, const sdn_tensor& q_, const sdn_tensor& k_, const sdn_tensor& v_, const sdn_attention_params& params)
         : out(out_), q(q_), k(k_), v(v_), causal(params.causal != 0), scale(params.scale * kLog2E) {
@@ -45,55 +94,75 @@ struct Attention {
         key_block = round_up(ceil_div(keys, ceil_div(keys, kMaxDepth)), kPanelColumns);
         key_blocks = ceil_div(keys, key_block);
         query_blocks = ceil_div(queries, kQueryRows);
-        dim_blocks = depth_blocks(dim);
+        dim_steps = ceil_div(dim, kValues), key_steps = ceil_div(keys, kValues);
+        dim_blocks = depth_blocks(dim_steps);
         out_stride = round_up(dim, kPanelColumns);
-        thread_floats = (dim_blocks.count + 1) * kQueryRows * kRowStride + kQueryRows * out_stride + round_up(2 * kQueryRows, 16);
     }
 
-    // Per head: K^T as panels [dim, kPanelColumns] of kPanelColumns keys, V as panels [keys, kPanelColumns] of kPanelColumns of its
-    // columns.
-    int64_t packed_k_floats() const { return round_up(keys, kPanelColumns) * dim; }
-    int64_t packed_v_floats() const { return keys * out_stride; }
+    int64_t all_heads() const { return batches * heads; }
+    // Per head: K^T as panels [dim_steps, kPanelColumns] of kPanelColumns keys, V as panels [key_steps, kPanelColumns] of kPanelColumns of
+    // its columns.
+    int64_t packed_k_elements() const { return round_up(keys, kPanelColumns) * dim_steps; }
+    int64_t packed_v_elements() const { return key_steps * out_stride; }
+    // Of a thread: queries, scores, sums, maxima and totals.
+    int64_t thread_floats() const {
+        return dim_blocks.count * kQueryRows * kRowStride + kMicroRows * kRowStride + kQueryRows * out_stride +
+               round_up(2 * kQueryRows, 16);
+    }
 
-    void pack(int64_t index) const {
-        const int64_t first = index % key_blocks * key_block, last = min_of(keys, first + key_block);
-        const int64_t head = index / key_blocks;  // of all batches
-        const float* const k_rows = head_rows(k, head / heads, head % heads, dim);
-        const float* const v_rows = head_rows(v, head / heads, head % heads, dim);
-        float* const k_panels = packed_k + head * packed_k_floats();
-        float* const v_panels = packed_v + head * packed_v_floats();
+    static void pack(void* context, int64_t index, int) {
+        const Attention& a = *static_cast<const Attention*>(context);
+        const int64_t first = index % a.key_blocks * a.key_block, last = min_of(a.keys, first + a.key_block);
+        const int64_t head = index / a.key_blocks;  // of all batches
+        a.pack_k(a.packed_k + head * a.packed_k_elements(), head_rows(a.k, head / a.heads, head % a.heads, a.dim), first, last);
+        a.pack_v(a.packed_v + head * a.packed_v_elements(), head_rows(a.v, head / a.heads, head % a.heads, a.dim), first, last);
+    }
+
+    static void attend(void* context, int64_t index, int thread) { static_cast<const Attention*>(context)->attend(index, thread); }
+
+  private:
+    void pack_k(Element* panels, const float* rows, int64_t first, int64_t last) const {
+        Element row[kMostDim + kLanes];
         for (int64_t i = first; i < round_up(last, kPanelColumns); ++i) {
-            float* const column = k_panels + i / kPanelColumns * kPanelColumns * dim + i % kPanelColumns;
-            for (int64_t d = 0; d < dim; ++d) column[d * kPanelColumns] = i < last ? k_rows[i * k.stride[1] + d] : 0.0f;
+            Element* const column = panels + i / kPanelColumns * kPanelColumns * dim_steps + i % kPanelColumns;
+            if (i < last) store_row(row, rows + i * k.stride[1], dim, 1);
+            for (int64_t d = 0; d < dim_steps; ++d) column[d * kPanelColumns] = i < last ? row[d] : Element{0};
         }
-        for (int64_t i = first; i < last; ++i) {
+    }
+
+    void pack_v(Element* panels, const float* rows, int64_t first, int64_t last) const {
+        for (int64_t i = first; i < last; i += kValues) {
+            const float* const row = rows + i * v.stride[1];
             for (int64_t d = 0; d < dim; d += kPanelColumns) {
-                float* const row = v_panels + (d * keys) + i * kPanelColumns;
+                Element* const target = panels + d * key_steps + i / kValues * kPanelColumns;
                 const int64_t n = min_of(kPanelColumns, dim - d);
-                copy_floats(row, v_rows + i * v.stride[1] + d, n);
-                clear_floats(row + n, kPanelColumns - n);
+                store_columns(target, row + d, i + 1 < last ? row + v.stride[1] + d : nullptr, n);
+                for (int64_t j = n; j < kPanelColumns; ++j) target[j] = 0;
             }
         }
     }
 
     // A thread's scratch for one block of queries.
     struct Block {
-        float *q, *scores, *sums, *maximum, *total;
+        Element* q;
+        float *scores, *sums, *maximum, *total;
         int64_t first, count;
     };
 
     void attend(int64_t index, int thread) const {
         const int64_t head = index / query_blocks;
+        float* const memory = thread_memory + thread * thread_floats();
         Block b;
-        b.q = thread_memory + thread * thread_floats;
-        b.scores = b.q + dim_blocks.count * kQueryRows * kRowStride;
-        b.sums = b.scores + kQueryRows * kRowStride;
+        b.q = reinterpret_cast<Element*>(memory);
+        b.scores = memory + dim_blocks.count * kQueryRows * kRowStride;
+        b.sums = b.scores + kMicroRows * kRowStride;
         b.maximum = b.sums + kQueryRows * out_stride;
         b.total = b.maximum + kQueryRows;
-        // Equal blocks; the last of a causal head first, since it takes longest.
+        // Blocks of whole microkernel rows; the last of a causal head first, since it takes longest.
+        const int64_t units = ceil_div(queries, kMicroRows);
         const int64_t i = causal ? query_blocks - 1 - index % query_blocks : index % query_blocks;
-        b.first = queries * i / query_blocks;
-        b.count = queries * (i + 1) / query_blocks - b.first;
+        b.first = units * i / query_blocks * kMicroRows;
+        b.count = min_of(queries, units * (i + 1) / query_blocks * kMicroRows) - b.first;
 
         clear_floats(b.sums, b.count * out_stride);
         for (int64_t r = 0; r < b.count; ++r) b.maximum[r] = kMinusInfinity, b.total[r] = 0.0f;
@@ -101,45 +170,44 @@ struct Attention {
         const int64_t seen = causal ? b.first + b.count : keys;
         for (int64_t key = 0; key < seen; key += key_block) {
             const int64_t count = min_of(key_block, seen - key);
-            score(b, packed_k + head * packed_k_floats() + key * dim, count);
-            for (int64_t r = 0; r < b.count; ++r) {
-                const int64_t visible = causal ? min_of(count, b.first + r + 1 - key) : count;
-                exponentiate(b, r, max_of(0, visible), count);
+            const Element* const k_panels = packed_k + head * packed_k_elements() + key * dim_steps;
+            const Element* const v_panels = packed_v + head * packed_v_elements() + key / kValues * kPanelColumns;
+            for (int64_t first = 0; first < b.count; first += kMicroRows) {
+                const int64_t rows = min_of(kMicroRows, b.count - first);
+                score(b, first, rows, k_panels, count);
+                for (int64_t r = 0; r < rows; ++r) {
+                    const int64_t visible = causal ? min_of(count, b.first + first + r + 1 - key) : count;
+                    exponentiate(b, first + r, b.scores + r * kRowStride, max_of(0, visible), count);
+                }
+                weigh(b, first, rows, v_panels, count);
             }
-            weigh(b, packed_v + head * packed_v_floats() + key * kPanelColumns, count);
         }
         store_rows(b, static_cast<float*>(out.data) + head / heads * out.stride[0] + head % heads * dim);
     }
 
-  private:
     void load_queries(const Block& b, const float* rows) const {
         for (int64_t j = 0; j < dim_blocks.count; ++j) {
-            const int64_t start = j * dim_blocks.depth, n = min_of(dim_blocks.depth, dim - start);
-            for (int64_t r = 0; r < b.count; ++r) {
-                float* const target = b.q + (j * kQueryRows + r) * kRowStride;
-                const float* const source = rows + (b.first + r) * q.stride[1] + start;
-                for (int64_t d = 0; d < n; ++d) target[d] = source[d] * scale;
-            }
+            const int64_t start = j * dim_blocks.depth * kValues, n = min_of(dim_blocks.depth * kValues, dim - start);
+            for (int64_t r = 0; r < b.count; ++r)
+                store_row(b.q + (j * kQueryRows + r) * kRowStride, rows + (b.first + r) * q.stride[1] + start, n, scale);
         }
     }
 
-    // scores = q k^T for `count` keys.
-    void score(const Block& b, const float* k_panels, int64_t count) const {
+    // scores = q k^T of some rows for `count` keys.
+    void score(const Block& b, int64_t first, int64_t rows, const Element* k_panels, int64_t count) const {
         for (int64_t i = 0; i < count; i += kPanelColumns) {
             for (int64_t j = 0; j < dim_blocks.count; ++j) {
-                const int64_t start = j * dim_blocks.depth, n = min_of(dim_blocks.depth, dim - start);
-                const float* const panel = k_panels + i * dim + start * kPanelColumns;
-                for (int64_t r = 0; r < b.count; r += kMicroRows) {
-                    multiply_tile(min_of(kMicroRows, b.count - r), count - i, b.q + (j * kQueryRows + r) * kRowStride, panel, n,
-                                  b.scores + r * kRowStride + i, kRowStride, j > 0, panel + dim * kPanelColumns);
-                }
+                const int64_t start = j * dim_blocks.depth, n = min_of(dim_blocks.depth, dim_steps - start);
+                const Element* const panel = k_panels + i * dim_steps + start * kPanelColumns;
+                multiply_tile(rows, count - i, b.q + (j * kQueryRows + first) * kRowStride, panel, n, b.scores + i, kRowStride, j > 0,
+                              panel + dim_steps * kPanelColumns);
             }
         }
     }
 
-    // Row r: scores become 2^(score - maximum), 0 for the keys in [visible, count); sums and total so far follow the new maximum.
-    void exponentiate(const Block& b, int64_t r, int64_t visible, int64_t count) const {
-        float* const row = b.scores + r * kRowStride;
+    // A row of scores becomes elements 2^(score - maximum), 0 for the keys in [visible, count), in place; sums and total of row r so far
+    // follow the new maximum.
+    void exponentiate(const Block& b, int64_t r, float* row, int64_t visible, int64_t count) const {
         const int64_t end = round_up(visible, kLanes);
         for (int64_t i = visible; i < end; ++i) row[i] = kMinusInfinity;
         const float before = b.maximum[r];
@@ -147,13 +215,15 @@ struct Attention {
         for (int64_t i = 0; i < end; i += kLanes) highest = maximum(highest, load(row + i));
         const float now = maximum(highest);
         const vec shift = broadcast(now);
+        Element* const elements = reinterpret_cast<Element*>(row);
         vec total = zero();
         for (int64_t i = 0; i < end; i += kLanes) {
             const vec e = exp2(load(row + i) - shift);
-            store(row + i, e);
+            store_values(elements, i, e);
             total += e;
         }
-        for (int64_t i = end; i < count; ++i) row[i] = 0.0f;
+        for (int64_t i = visible; i < end; ++i) clear_value(elements, i);
+        for (int64_t i = end / kValues; i < ceil_div(count, kValues); ++i) elements[i] = 0;
         const vec decay = exp2(broadcast(before) - shift);  // 0 in the first block
         b.maximum[r] = now;
         b.total[r] = maximum(broadcast(b.total[r]) * decay) + sum(total);
@@ -161,14 +231,13 @@ struct Attention {
         for (int64_t d = 0; d < out_stride; d += kLanes) store(b.sums + r * out_stride + d, load(b.sums + r * out_stride + d) * decay);
     }
 
-    // sums += scores v for `count` keys.
-    void weigh(const Block& b, const float* v_panels, int64_t count) const {
+    // sums += scores v of some rows for `count` keys.
+    void weigh(const Block& b, int64_t first, int64_t rows, const Element* v_panels, int64_t count) const {
+        const int64_t steps = ceil_div(count, kValues);
         for (int64_t d = 0; d < dim; d += kPanelColumns) {
-            const float* const panel = v_panels + d * keys;
-            for (int64_t r = 0; r < b.count; r += kMicroRows) {
-                multiply_tile(min_of(kMicroRows, b.count - r), dim - d, b.scores + r * kRowStride, panel, count,
-                              b.sums + r * out_stride + d, out_stride, true, panel + count * kPanelColumns);
-            }
+            const Element* const panel = v_panels + d * key_steps;
+            multiply_tile(rows, dim - d, reinterpret_cast<const Element*>(b.scores), panel, steps, b.sums + first * out_stride + d,
+                          out_stride, true, panel + steps * kPanelColumns);
         }
     }
 
@@ -184,27 +253,30 @@ struct Attention {
     }
 };
 
+template <class Element>
+void run(Exec& exec, Attention<Element> a) {
+    const int64_t k_floats = round_up(a.all_heads() * a.packed_k_elements(), 16);
+    const int64_t v_floats = round_up(a.all_heads() * a.packed_v_elements(), 16);
+    float* const memory = static_cast<float*>(exec_scratch(exec, (k_floats + v_floats + exec_threads(exec) * a.thread_floats()) * 4));
+    if (!exec_measuring(exec)) {
+        a.packed_k = reinterpret_cast<Element*>(memory);
+        a.packed_v = reinterpret_cast<Element*>(memory + k_floats);
+        a.thread_memory = memory + k_floats + v_floats;
+        exec_parallel_for(exec, a.all_heads() * a.key_blocks, Attention<Element>::pack, &a);
+        exec_parallel_for(exec, a.all_heads() * a.query_blocks, Attention<Element>::attend, &a);
+    }
+    exec_release(exec, memory);
+}
+
 }  // namespace
 
 void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
-               const sdn_attention_params& params) {
-    Attention a(out, q, k, v, params);
-    const int64_t all_heads = a.batches * a.heads;
-    const int64_t k_floats = round_up(all_heads * a.packed_k_floats(), 16);
-    const int64_t v_floats = round_up(all_heads * a.packed_v_floats(), 16);
-    a.thread_floats = round_up(a.thread_floats, 16);
-    float* const memory = static_cast<float*>(exec_scratch(exec, (k_floats + v_floats + exec_threads(exec) * a.thread_floats) * 4));
-    if (!exec_measuring(exec)) {
-        a.packed_k = memory;
-        a.packed_v = memory + k_floats;
-        a.thread_memory = a.packed_v + v_floats;
-        exec_parallel_for(
-            exec, all_heads * a.key_blocks, [](void* context, int64_t i, int) { static_cast<const Attention*>(context)->pack(i); }, &a);
-        exec_parallel_for(
-            exec, all_heads * a.query_blocks,
-            [](void* context, int64_t i, int thread) { static_cast<const Attention*>(context)->attend(i, thread); }, &a);
-    }
-    exec_release(exec, memory);
+               const sdn_attention_params& params, bool pairs) {
+#if defined(SDN_MULTIPLIES_PAIRS)
+    if (pairs) return run(exec, Attention<uint32_t>(out, q, k, v, params));
+#endif
+    (void)pairs;
+    run(exec, Attention<float>(out, q, k, v, params));
 }
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -166,7 +166,7 @@ void Device::linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, cons
 }
 void Device::attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
                        const sdn_attention_params& params) {
-    kernels_.attention(exec, out, q, k, v, params);
+    kernels_.attention(exec, out, q, k, v, params, multiplies_pairs() && params.operands == SDN_BFLOAT16);
 }
 void Device::group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const sdn::Weight& weight,
                         int32_t groups, float eps, int32_t activation) {

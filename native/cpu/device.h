@@ -15,6 +15,7 @@ class Device final : public sdn::Device {
 
     std::string name() const override { return std::string("cpu:") + kernels_.name; }
     sdn_device_info info() const override;
+    bool multiplies_pairs() const { return precision_ == SDN_PRECISION_FAST && kernels_.pairs; }
     double measure_peak(double seconds) override;
     int threads() const override { return threads_; }
     bool computes_in(int32_t dtype) const override { return dtype == SDN_FLOAT32; }

@@ -19,7 +19,7 @@ void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const Packed
 void linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const PackedMatrix& weight,
             const sdn_tensor* residual, int32_t activation);
 void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
-               const sdn_attention_params& params);
+               const sdn_attention_params& params, bool pairs);
 void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const NormWeight& weight, int32_t groups,
                 float eps, int32_t activation);
 void layer_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const NormWeight& weight, float eps);

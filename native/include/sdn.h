@@ -271,9 +271,9 @@ SDN_API sdn_status sdn_linear(sdn_exec* exec, const sdn_tensor* out, const sdn_t
 
 typedef struct sdn_attention_params {
     int32_t heads;
-    int32_t causal; /* 1: query i sees keys 0..i; needs Sq == Sk */
-    float scale;    /* usually 1/sqrt(head dim) */
-    int32_t reserved;
+    int32_t causal;   /* 1: query i sees keys 0..i; needs Sq == Sk */
+    float scale;      /* usually 1/sqrt(head dim) */
+    int32_t operands; /* SDN_BFLOAT16: a CPU device that multiplies pairs of bfloat16 rounds q, k, v and the softmax to it; else 0 */
 } sdn_attention_params;
 
 /* out = softmax(scale * q k^T) v per head, online: no Sq x Sk matrix in memory. q [B,Sq,H*D], k [B,Sk,H*D], v [B,Sk,H*D],

@@ -10,6 +10,7 @@ struct Case {
     bool causal = false;
     float magnitude = 1;  // of q; the scale is 1/sqrt(dim)
     int64_t gap = 0;      // floats between the rows of each tensor
+    int32_t operands = SDN_FLOAT32;
 
     int64_t width() const { return heads * dim; }
     float scale() const { return 1 / std::sqrt(static_cast<float>(dim)); }
@@ -28,7 +29,9 @@ struct Layer {
         : c(c_),
           q(Array::random({c.batch, c.queries, c.width() + c.gap}, 1, -c.magnitude, c.magnitude, kMisaligned)),
           k(Array::random({c.batch, c.keys, c.width() + c.gap}, 2, -1, 1, kMisaligned)),
-          v(Array::random({c.batch, c.keys, c.width() + c.gap}, 3, -1, 1, kMisaligned)) {}
+          v(Array::random({c.batch, c.keys, c.width() + c.gap}, 3, -1, 1, kMisaligned)) {
+        round_to(k, c.operands), round_to(v, c.operands);
+    }
 
     Array run(sdn_device* device) const {
         Array out(q.shape(), SDN_FLOAT32, kMisaligned);
@@ -39,7 +42,7 @@ struct Layer {
             return t;
         };
         const sdn_tensor to = view(out), tq = view(q), tk = view(k), tv = view(v);
-        const sdn_attention_params params{static_cast<int32_t>(c.heads), c.causal ? 1 : 0, c.scale(), 0};
+        const sdn_attention_params params{static_cast<int32_t>(c.heads), c.causal ? 1 : 0, c.scale(), c.operands};
         measure_and_run(device, [&](sdn_exec* exec) { ok(sdn_attention(exec, &to, &tq, &tk, &tv, &params)); });
         return out;
     }
@@ -51,22 +54,28 @@ struct Layer {
     // Row i of a head: the expectation of its dim outputs.
     void expect_row(int64_t b, int64_t i, int64_t h, Expected* expected) const {
         const int64_t visible = c.causal ? i + 1 : c.keys;
+        // Of the scaled query and of each weight, independently; keys and values are rounded already.
+        const double rounding = c.operands == SDN_BFLOAT16 ? 1.0 / 256 : 0;
         std::vector<double> weight;
         double highest = -INFINITY, total = 0, score_error = 0;
         for (int64_t j = 0; j < visible; ++j) {
             Sum sum;
+            double squares = 0;
             for (int64_t d = 0; d < c.dim; ++d) {
-                sum.add(static_cast<double>(row(q, b, i, h)[d]), static_cast<double>(row(k, b, j, h)[d]));
+                const double x = static_cast<double>(row(q, b, i, h)[d]), y = static_cast<double>(row(k, b, j, h)[d]);
+                sum.add(x, y);
+                squares += x * x * y * y;
             }
             const double scale = static_cast<double>(c.scale()), score = sum.value() * scale;
             weight.push_back(score);
             highest = std::fmax(highest, score);
             // Of the sum, of scaling the query, and of taking the maximum away.
-            score_error = std::fmax(score_error, sum.limit() * scale + 4 * kUnit * std::fabs(score));
+            score_error =
+                std::fmax(score_error, sum.limit() * scale + 4 * kUnit * std::fabs(score) + 4 * rounding * std::sqrt(squares) * scale);
         }
         for (double& w : weight) total += w = std::exp(w - highest);
         // An error e of the scores changes a weight by at most a factor exp(2e); the sums over keys round as any sum does.
-        const double relative = 2 * score_error + kActivationRelative + 4 * kUnit * std::sqrt(static_cast<double>(visible));
+        const double relative = 2 * score_error + kActivationRelative + 4 * kUnit * std::sqrt(static_cast<double>(visible)) + rounding;
         for (int64_t d = 0; d < c.dim; ++d) {
             double value = 0, magnitude = 0;
             for (int64_t j = 0; j < visible; ++j) {
@@ -92,7 +101,7 @@ struct Layer {
 class Attention : public EachDevice {
   protected:
     void expect_twin(const Case& c) {
-        const Device device(GetParam());
+        const Device device(GetParam(), 2, c.operands == SDN_BFLOAT16 ? SDN_PRECISION_FAST : SDN_PRECISION_REFERENCE);
         const Layer layer(c);
         EXPECT_TRUE(within_limits(layer.run(device), layer.expected())) << c.text();
     }
@@ -123,6 +132,13 @@ TEST_P(Attention, LargeScores_EqualTheTwin) {
     expect_twin({1, 40, 900, 2, 16, false, 30});
     expect_twin({1, 40, 900, 1, 64, false, 200});
     expect_twin({1, 400, 400, 1, 16, true, 500});
+}
+
+// What a fast device may multiply in pairs: odd numbers of channels and keys leave half a pair.
+TEST_P(Attention, PairsOfBfloat16_EqualTheTwin) {
+    for (const int64_t dim : {1, 2, 7, 16, 33, 40, 160, 511, 512}) expect_twin({1, 19, 37, 2, dim, false, 1, 0, SDN_BFLOAT16});
+    for (const int64_t keys : {1, 2, 31, 77, 383, 385, 801}) expect_twin({2, 33, keys, 1, 10, false, 4, 3, SDN_BFLOAT16});
+    for (const int64_t length : {1, 2, 17, 120, 385}) expect_twin({1, length, length, 2, 24, true, 1, 0, SDN_BFLOAT16});
 }
 
 // Maxima that grow from block to block, so that what was summed has to be scaled again and again.

@@ -8,6 +8,7 @@
 //   maximum(a, b) minimum(a, b)          b where either is NaN
 //   abs(a) round(a)                      round to nearest integer, ties to even, |a| < 2^22
 //   scale_by_power_of_two(a, n)          a * 2^n for integral -250 <= n <= 250, with gradual underflow
+//   add_to_exponent(a, n + kShift)        a * 2^n for integral n, where neither a nor the result is subnormal
 //   select_less(a, b, x, y)              x where a < b, else y
 //   sum(a) maximum(a)                    over the lanes, in one fixed order
 //   load_halves(p)                       kLanes 16-bit numbers as they stand, each in the lower half of a lane's bits
@@ -37,6 +38,13 @@
 #define SDN_NOINLINE __attribute__((noinline))
 #define SDN_UNROLL _Pragma("GCC unroll 32")  // fully: the loops it marks have small constant counts
 #endif
+
+namespace sdn::cpu::SDN_ISA {
+
+// 1.5 * 2^23: the unit of a float near it is 1, so adding it rounds to an integer, ties to even, which is then in the low bits.
+constexpr float kShift = 12582912.0f;
+
+}  // namespace sdn::cpu::SDN_ISA
 
 #if defined(__AVX512F__)
 #include "cpu/simd/vec_avx512.inl.h"

@@ -81,6 +81,9 @@ SDN_INLINE vec scale_by_power_of_two(vec a, vec n) {
     const __m256i half = _mm256_srai_epi32(whole, 1);
     return a * power_of_two(half) * power_of_two(_mm256_sub_epi32(whole, half));
 }
+SDN_INLINE vec add_to_exponent(vec a, vec shifted) {
+    return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_slli_epi32(_mm256_castps_si256(shifted.v), 23)))};
+}
 SDN_INLINE vec select_less(vec a, vec b, vec x, vec y) {
     return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }

@@ -105,6 +105,9 @@ SDN_INLINE vec round(vec a) {
 SDN_INLINE vec scale_by_power_of_two(vec a, vec n) {
     return {_mm512_scalef_ps(a.v, n.v)};
 }
+SDN_INLINE vec add_to_exponent(vec a, vec shifted) {
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 23)))};
+}
 SDN_INLINE vec select_less(vec a, vec b, vec x, vec y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }

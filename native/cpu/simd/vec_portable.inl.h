@@ -111,7 +111,7 @@ SDN_INLINE vec abs(vec a) {
     return a;
 }
 SDN_INLINE vec round(vec a) {
-    const vec shift = broadcast(12582912.0f);  // 1.5 * 2^23: the sum's unit is 1, and the addition rounds to even
+    const vec shift = broadcast(kShift);
     return (a + shift) - shift;
 }
 
@@ -123,15 +123,25 @@ SDN_INLINE float power_of_two(int32_t n) {
     return r;
 }
 SDN_INLINE vec scale_by_power_of_two(vec a, vec n) {
-    const float shift = 12582912.0f;  // as in round(): the low bits of n + shift are those of the integer n
     uint32_t shift_bits, bits;
-    std::memcpy(&shift_bits, &shift, sizeof shift_bits);
+    std::memcpy(&shift_bits, &kShift, sizeof shift_bits);
     for (int i = 0; i < 4; ++i) {
-        const float shifted = n.v[i] + shift;
+        const float shifted = n.v[i] + kShift;
         std::memcpy(&bits, &shifted, sizeof bits);
         const int32_t whole = static_cast<int32_t>(bits - shift_bits);
         const int32_t half = whole / 2;
         a.v[i] = a.v[i] * power_of_two(half) * power_of_two(whole - half);
+    }
+    return a;
+}
+SDN_INLINE vec add_to_exponent(vec a, vec shifted) {
+    for (int i = 0; i < 4; ++i) {
+        const float value = a.v[i], exponent = shifted.v[i];
+        uint32_t bits, n;
+        std::memcpy(&bits, &value, sizeof bits);
+        std::memcpy(&n, &exponent, sizeof n);
+        bits += n << 23;
+        std::memcpy(&a.v[i], &bits, sizeof bits);
     }
     return a;
 }

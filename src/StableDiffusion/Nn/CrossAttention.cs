@@ -69,7 +69,7 @@ public sealed class CrossAttention : Layer
         {
             keysValues = exec.Linear(context.Tokens, to_kv.Value); // [B,Tc,2*inner]
         }
-        Tensor attended = exec.Attention(query, keysValues.Slice(-1, 0, _inner), keysValues.Slice(-1, _inner, _inner), _heads);
+        Tensor attended = exec.Attention(query, keysValues.Slice(-1, 0, _inner), keysValues.Slice(-1, _inner, _inner), _heads, operands: to_kv.Value.Storage);
         query.Dispose();
         if (!madeBefore)
         {

@@ -31,7 +31,7 @@ public sealed class SelfAttention : Layer
     {
         using TraceScope trace = Trace(exec);
         Tensor qkv = exec.Linear(x, to_qkv.Value); // [B,T,3*inner]
-        Tensor attended = exec.Attention(qkv.Slice(-1, 0, _inner), qkv.Slice(-1, _inner, _inner), qkv.Slice(-1, 2 * _inner, _inner), _heads);
+        Tensor attended = exec.Attention(qkv.Slice(-1, 0, _inner), qkv.Slice(-1, _inner, _inner), qkv.Slice(-1, 2 * _inner, _inner), _heads, operands: to_qkv.Value.Storage);
         qkv.Dispose();
         Tensor output = to_out_0.Forward(exec, attended, residual: residual);
         attended.Dispose();

@@ -32,7 +32,8 @@ public sealed class SpatialAttention : Layer
         Tensor normed = group_norm.Forward(exec, x);
         Tensor qkv = exec.Linear(normed.View(batch, height * width, channels), to_qkv.Value); // [B,H*W,3C]
         normed.Dispose();
-        Tensor attended = exec.Attention(qkv.Slice(-1, 0, channels), qkv.Slice(-1, channels, channels), qkv.Slice(-1, 2 * channels, channels), heads: 1);
+        Tensor attended = exec.Attention(qkv.Slice(-1, 0, channels), qkv.Slice(-1, channels, channels), qkv.Slice(-1, 2 * channels, channels), heads: 1,
+            operands: to_qkv.Value.Storage);
         qkv.Dispose();
         Tensor output = to_out_0.Forward(exec, attended.View(batch, height, width, channels), residual: x);
         attended.Dispose();
