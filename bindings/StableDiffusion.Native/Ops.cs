@@ -222,6 +222,28 @@ public static unsafe class Ops
     /// <summary>The dense x in that dtype: a view of it where it has it already, else a copy. Dispose it after its last use in either case.</summary>
     public static Tensor Converted(this Exec exec, Tensor x, DType dtype) => x.IsNone ? x : x.DType == dtype ? x.View(x.Shape) : exec.Contiguous(x, dtype);
 
+    /// <summary>
+    /// The dense x <c>[N,...]</c> so often one after another that there are that many entries, a multiple of N; as torch's repeat. A view where it
+    /// has as many already, else a copy. Dispose it after its last use in either case.
+    /// </summary>
+    public static Tensor Repeated(this Exec exec, Tensor x, long entries)
+    {
+        if (x.IsNone || x[0] == entries)
+        {
+            return x.IsNone ? x : x.View(x.Shape);
+        }
+        if (entries < 1 || entries % x[0] != 0)
+        {
+            throw new ArgumentException($"{x} cannot be repeated to {entries} entries: that is no multiple of {x[0]}");
+        }
+        long[] shape = x.Shape;
+        shape[0] = entries;
+        long times = entries / x[0];
+        Tensor output = exec.Alloc(x.DType, shape);
+        exec.Copy(output.View(times, x.Count), x.View(1, x.Count).Expand(times, x.Count));
+        return output;
+    }
+
     /// <summary><c>round(255 * clamp(x/2 + 1/2, 0, 1))</c>, half to even, as uint8.</summary>
     public static Tensor ImageToUInt8(this Exec exec, Tensor x)
     {

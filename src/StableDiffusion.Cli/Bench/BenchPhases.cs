@@ -69,7 +69,7 @@ internal sealed class TextEncoderPhase(IReadOnlyList<ClipTextModel> encoders) : 
     internal override void Release() { }
 }
 
-/// <summary>One guided step: the UNet on twice the batch with the prompt's keys and values ready, and the guidance.</summary>
+/// <summary>One guided step: the UNet on latents that both parts of its batch share, with the prompts' keys and values ready, and the guidance.</summary>
 internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int height, int width) : BenchPhase(UnetStep)
 {
     private const int Tokens = 77, TimeIds = 6;
@@ -91,9 +91,9 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
         {
             _context = unet.PrepareContext(exec, states);
         }
-        using Tensor noise = Noise(exec, 2 * batch, height, width, config.InChannels);
+        using Tensor noise = Noise(exec, batch, height, width, config.InChannels);
         _sample = exec.Contiguous(noise, unet.ActivationDType);
-        _timesteps = exec.Upload<float>([.. Enumerable.Repeat(Timestep, 2 * batch)], DType.Float32, 2 * batch);
+        _timesteps = exec.Upload<float>([Timestep], DType.Float32, 1);
     }
 
     internal override void Run(Exec exec)

@@ -59,23 +59,29 @@ public sealed class CrossAttention : Layer
         return exec.Linear(tokens, to_kv.Value);
     }
 
-    /// <summary><c>[B,T,C]</c> to <c>[B,T,C]</c>, plus <paramref name="residual"/>, where given.</summary>
+    /// <summary>
+    /// <c>[S,T,C]</c> to <c>[B,T,C]</c>, plus <paramref name="residual"/> <c>[S,T,C]</c>, where given. B is the context's batch and a multiple of S:
+    /// entry i of the context is looked at by entry i mod S, so what the parts of a guided batch have in common is computed once, up to here.
+    /// </summary>
     public Tensor Forward(Exec exec, Tensor x, AttentionContext context, Tensor residual = default)
     {
         using TraceScope trace = Trace(exec);
-        Tensor query = to_q.Forward(exec, x);
+        Tensor shared = to_q.Forward(exec, x); // [S,T,inner]
         bool madeBefore = context.TryGetKeysValues(this, out Tensor keysValues);
         if (!madeBefore)
         {
             keysValues = exec.Linear(context.Tokens, to_kv.Value); // [B,Tc,2*inner]
         }
+        Tensor query = exec.Repeated(shared, keysValues[0]); // [B,T,inner]
         Tensor attended = exec.Attention(query, keysValues.Slice(-1, 0, _inner), keysValues.Slice(-1, _inner, _inner), _heads, operands: to_kv.Value.Storage);
         query.Dispose();
+        shared.Dispose();
         if (!madeBefore)
         {
             keysValues.Dispose();
         }
-        Tensor output = to_out_0.Forward(exec, attended, residual: residual);
+        using Tensor added = exec.Repeated(residual, attended[0]);
+        Tensor output = to_out_0.Forward(exec, attended, residual: added);
         attended.Dispose();
         return output;
     }

@@ -36,7 +36,7 @@ public sealed class ResnetBlock2D : Layer
     /// <param name="exec">Where it runs.</param>
     /// <param name="x">The running features.</param>
     /// <param name="embedding">
-    /// SiLU of the time embedding <c>[B,embeddingChannels]</c>. (diffusers hands over the time embedding and applies the SiLU in each
+    /// SiLU of the time embedding <c>[B,embeddingChannels]</c>, or fewer rows that divide B and are repeated. (diffusers hands over the time embedding and applies the SiLU in each
     /// block; here it is applied once for all.)
     /// </param>
     /// <param name="skip">The skip connection, where there is one.</param>
@@ -44,9 +44,11 @@ public sealed class ResnetBlock2D : Layer
     {
         using TraceScope trace = Trace(exec);
         Tensor normed = norm1.Forward(exec, x, skip, Activation.Silu); // [B,H,W,C1+C2]
-        Tensor time = time_emb_proj is null ? default : time_emb_proj.Forward(exec, embedding); // [B,O]
-        Tensor hidden = conv1.Forward(exec, normed, channelAdd: time); // [B,H,W,O]
+        Tensor time = time_emb_proj is null ? default : time_emb_proj.Forward(exec, embedding); // [1 or B,O]
+        Tensor each = exec.Repeated(time, x[0]); // [B,O]
+        Tensor hidden = conv1.Forward(exec, normed, channelAdd: each); // [B,H,W,O]
         normed.Dispose();
+        each.Dispose();
         time.Dispose();
 
         normed = norm2.Forward(exec, hidden, activation: Activation.Silu);

@@ -26,7 +26,7 @@ public sealed class BasicTransformerBlock : Layer
     /// <summary>Its cross-attention, whose keys and values can be made ahead.</summary>
     public CrossAttention CrossAttention => attn2;
 
-    /// <summary><c>[B,T,C]</c> to <c>[B,T,C]</c>.</summary>
+    /// <summary><c>[S,T,C]</c> to <c>[B,T,C]</c>; B is the context's batch, a multiple of S.</summary>
     public Tensor Forward(Exec exec, Tensor x, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
@@ -87,13 +87,13 @@ public sealed class Transformer2DModel : Layer
     /// <summary>Its transformer blocks.</summary>
     public IReadOnlyList<BasicTransformerBlock> TransformerBlocks => transformer_blocks;
 
-    /// <summary><c>[B,H,W,C]</c> to <c>[B,H,W,C]</c>.</summary>
+    /// <summary><c>[S,H,W,C]</c> to <c>[B,H,W,C]</c>; B is the context's batch, a multiple of S.</summary>
     public Tensor Forward(Exec exec, Tensor x, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
-        long batch = x[0], height = x[1], width = x[2];
+        long height = x[1], width = x[2];
         Tensor normed = norm.Forward(exec, x);
-        Tensor hidden = proj_in.Forward(exec, normed.View(batch, height * width, x[3])); // [B,H*W,inner]
+        Tensor hidden = proj_in.Forward(exec, normed.View(x[0], height * width, x[3])); // [S,H*W,inner]
         normed.Dispose();
         foreach (BasicTransformerBlock block in transformer_blocks)
         {
@@ -101,7 +101,8 @@ public sealed class Transformer2DModel : Layer
             hidden.Dispose();
             hidden = next;
         }
-        Tensor output = proj_out.Forward(exec, hidden.View(batch, height, width, _inner), residual: x); // [B,H,W,C]
+        using Tensor added = exec.Repeated(x, hidden[0]);
+        Tensor output = proj_out.Forward(exec, hidden.View(hidden[0], height, width, _inner), residual: added); // [B,H,W,C]
         hidden.Dispose();
         return output;
     }

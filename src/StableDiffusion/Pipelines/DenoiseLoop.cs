@@ -76,7 +76,7 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
             window.WaitUntil(StepWindow.Capacity - 1, scope.Cancellation);
             IDenoiser denoiser = denoisers.For(plan.IsGuided(index));
             input.Write(denoiser, latents.Tensor, run.InputScale(call));
-            exec.Copy(denoiser.Timesteps, timesteps.Slice(0, index, 1).View(Shape.UnetBatch).Slice(0, 0, denoiser.Shape.UnetBatch));
+            exec.Copy(denoiser.Timesteps, timesteps.Slice(0, index, 1));
             Guidance.Combine(exec, denoiser.Shape, request.GuidanceRescale, modelOutput.Tensor, denoiser.Predict());
             StepProgram program = run.Step(call);
             if (program.DrawsNoise)
@@ -112,13 +112,12 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
         }
     }
 
-    /// <summary>A row of equal timesteps for each call, <c>[calls,B]</c>.</summary>
+    /// <summary>The timestep of each call, <c>[calls]</c>.</summary>
     private Tensor OwnTimesteps(Exec exec, SchedulerRun run)
     {
-        var table = new DeviceTensor(Parts.Device, DType.Float32, span.Calls, Shape.UnetBatch);
+        var table = new DeviceTensor(Parts.Device, DType.Float32, span.Calls);
         _owned.Add(table);
-        IEnumerable<float> timesteps = run.Timesteps.Skip(span.First).Take(span.Calls);
-        exec.Write<float>(table.Tensor, [.. timesteps.SelectMany(timestep => Enumerable.Repeat(timestep, Shape.UnetBatch))]);
+        exec.Write<float>(table.Tensor, [.. run.Timesteps.Skip(span.First).Take(span.Calls)]);
         return table.Tensor;
     }
 

@@ -9,41 +9,40 @@ internal interface IDenoiser : IDisposable
     /// <summary>The sizes it was made for.</summary>
     GenerationShape Shape { get; }
 
-    /// <summary>Where the model input goes, <c>[B,H,W,C]</c>.</summary>
+    /// <summary>Where the model input goes, <c>[S,H,W,C]</c>.</summary>
     Tensor Sample { get; }
 
-    /// <summary>Where the timesteps go, float32 <c>[B]</c>.</summary>
+    /// <summary>Where the timestep goes, float32 <c>[1]</c>.</summary>
     Tensor Timesteps { get; }
 
     /// <summary>Evaluates the UNet; the prediction, like the model input, stays until the next call.</summary>
     Tensor Predict();
 }
 
-/// <summary>Calls the UNet op by op.</summary>
+/// <summary>Calls the UNet op by op, with its input in the arena, as <see cref="MemoryPlan"/> measures it.</summary>
 internal sealed class EagerDenoiser : IDenoiser
 {
     private readonly Exec _exec;
     private readonly UNet2DConditionModel _unet;
     private readonly UnetContext _context;
-    private readonly DeviceTensor _sample, _timesteps;
     private Tensor _prediction;
 
     /// <summary>The context must outlive it.</summary>
     public EagerDenoiser(Exec exec, UNet2DConditionModel unet, UnetContext context, GenerationShape shape)
     {
         (_exec, _unet, _context, Shape) = (exec, unet, context, shape);
-        _sample = new DeviceTensor(exec.Device, unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.InputChannels);
-        _timesteps = new DeviceTensor(exec.Device, DType.Float32, shape.UnetBatch);
+        Sample = exec.Alloc(unet.ActivationDType, shape.SampleBatch, shape.Height, shape.Width, shape.InputChannels);
+        Timesteps = exec.Alloc(DType.Float32, 1);
     }
 
     /// <inheritdoc />
     public GenerationShape Shape { get; }
 
     /// <inheritdoc />
-    public Tensor Sample => _sample.Tensor;
+    public Tensor Sample { get; }
 
     /// <inheritdoc />
-    public Tensor Timesteps => _timesteps.Tensor;
+    public Tensor Timesteps { get; }
 
     /// <inheritdoc />
     public Tensor Predict()
@@ -57,8 +56,8 @@ internal sealed class EagerDenoiser : IDenoiser
     public void Dispose()
     {
         _prediction.Dispose();
-        _sample.Dispose();
-        _timesteps.Dispose();
+        Timesteps.Dispose();
+        Sample.Dispose();
     }
 }
 
@@ -72,7 +71,7 @@ internal sealed class GraphDenoiser : IDenoiser
     /// <summary>Rents the instance, of which a new one takes so many bytes, and copies the context into it.</summary>
     public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, GenerationShape shape, long bytes)
     {
-        var key = new UnetGraphKey(parts.Unet, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
+        var key = UnetGraphKey.Of(parts, shape);
         (_exec, _pool, Shape) = (exec, parts.Graphs, shape);
         _graph = _pool.Rent(key, bytes, parts.Device, () => new UnetGraph(key, parts.Device, context, exec.Cancellation), exec.Cancellation);
         try

@@ -31,6 +31,11 @@ internal sealed record GenerationShape(int Prompts, int Images, bool Guided, dou
     /// <summary>Entries per UNet call.</summary>
     public int UnetBatch => Parts * Images;
 
+    /// <summary>
+    /// Entries of the UNet's input: one per image, which the parts of the batch share; instructions, whose parts see different channels, have one per entry.
+    /// </summary>
+    public int SampleBatch => ImageGuidanceScale is null ? Images : UnetBatch;
+
     /// <summary>First entry of the prompt's part: diffusers has the negative prompt first, but the prompt first where there are three parts.</summary>
     public int PromptStart => Parts == 2 ? Images : 0;
 

@@ -2,7 +2,7 @@ namespace StableDiffusion.Pipelines;
 
 /// <summary>Where a denoise loop starts, on the host.</summary>
 /// <param name="Latents">The first latents <c>[B,C,h,w]</c>.</param>
-/// <param name="Extra">Channels that the UNet takes beside the latents, for its whole batch: <c>[parts*B,X,h,w]</c>.</param>
+/// <param name="Extra">Channels that the UNet takes beside the latents: <c>[B,X,h,w]</c>, or for each part of its batch where they differ, <c>[parts*B,X,h,w]</c>.</param>
 /// <param name="Kept">What is put back after each step.</param>
 internal sealed record LoopStart(FloatTensor Latents, FloatTensor? Extra = null, KeptPart? Kept = null);
 

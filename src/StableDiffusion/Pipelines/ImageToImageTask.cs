@@ -39,6 +39,6 @@ internal sealed class DepthTask(PipelineComponents parts, GenerationRequest requ
     public override LoopStart Begin(TaskInputs inputs)
     {
         FloatTensor depth = inputs.ForEachImage(_request.Depth!.ToLatentSize(inputs.Shape.Height, inputs.Shape.Width));
-        return base.Begin(inputs) with { Extra = depth.Repeat(inputs.Shape.Parts) };
+        return base.Begin(inputs) with { Extra = depth };
     }
 }

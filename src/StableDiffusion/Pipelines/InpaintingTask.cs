@@ -81,7 +81,7 @@ internal sealed class InpaintingModelTask(PipelineComponents parts, GenerationRe
         FloatTensor mask = Mask(inputs), masked = Without(inputs.Pixels(), mask);
         FloatTensor maskedLatents = inputs.ForEachImage(inputs.Encoder!.Sample(masked, masked[0]));
         FloatTensor extra = FloatTensor.JoinChannels(inputs.ForEachImage(ToLatentSize(mask, inputs.Shape)), maskedLatents);
-        return new LoopStart(latents, extra.Repeat(inputs.Shape.Parts));
+        return new LoopStart(latents, extra);
     }
 
     /// <summary>Pixels <c>[P,3,H,W]</c> with 0, a middle grey, where the mask <c>[M,1,H,W]</c> is 1.</summary>

@@ -139,10 +139,10 @@ internal sealed record MemoryPlan
             Encodings = encodings,
             Encode = encode,
             EncodeTile = encodeTile,
-            // Latents, model output, noise, up to six scheduler slots, the model input and the schedule; channels beside the latents with the scaled
+            // Latents, model output, noise, up to six scheduler slots and the schedule; channels beside the latents with the scaled
             // latents; the picture of which a part stays, its noise, both together and the mask.
-            PersistentBytes = (9 * latent) + (shape.UnetBatch * ((cells * shape.InputChannels) + (4L * calls)))
-                + (shape.ExtraChannels > 0 ? (cells * shape.UnetBatch * shape.ExtraChannels) + latent : 0)
+            PersistentBytes = (9 * latent) + (4L * calls)
+                + (shape.ExtraChannels > 0 ? (cells * shape.SampleBatch * shape.ExtraChannels) + latent : 0)
                 + (shape.KeepsPart ? (3 * latent) + (cells * shape.Images) : 0),
         };
     }
@@ -189,9 +189,9 @@ internal sealed record MemoryPlan
 
     private static void MeasureCall(Exec exec, PipelineComponents parts, GenerationShape shape, UnetContext context)
     {
-        // The UNet's input and the latents lie outside the arena; here only their shape counts.
-        using Tensor sample = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.InputChannels);
-        using Tensor timesteps = exec.Alloc(DType.Float32, shape.UnetBatch);
+        // In the order of the loop, so that the arena has its gaps where they will be.
+        using Tensor sample = exec.Alloc(parts.Unet.ActivationDType, shape.SampleBatch, shape.Height, shape.Width, shape.InputChannels);
+        using Tensor timesteps = exec.Alloc(DType.Float32, 1);
         using Tensor prediction = parts.Unet.Forward(exec, sample, timesteps, context);
         DenoiseLoop.MeasureStep(exec, shape, prediction);
     }

@@ -3,7 +3,8 @@ using StableDiffusion.Native;
 namespace StableDiffusion.Pipelines;
 
 /// <summary>
-/// The UNet's input: the latents times the scheduler's factor, once per part of the batch, and the channels beside them, which stay the same over all steps.
+/// The UNet's input: the latents times the scheduler's factor and the channels beside them, which stay the same over all steps. Once for all parts of the batch, or once
+/// per part where their channels differ.
 /// </summary>
 internal sealed class ModelInput : IDisposable
 {
@@ -15,13 +16,13 @@ internal sealed class ModelInput : IDisposable
     /// <param name="exec">Where it runs.</param>
     /// <param name="device">Where the UNet is.</param>
     /// <param name="shape">Of the guided calls.</param>
-    /// <param name="extra"><c>[parts*B,X,h,w]</c>, or null.</param>
+    /// <param name="extra">One entry per entry of the input, <c>[N,X,h,w]</c>, or null.</param>
     public ModelInput(Exec exec, Device device, GenerationShape shape, FloatTensor? extra)
     {
         (_exec, _shape) = (exec, shape);
         if (extra is not null)
         {
-            _extra = new DeviceTensor(device, DType.Float32, shape.UnetBatch, shape.Height, shape.Width, shape.ExtraChannels);
+            _extra = new DeviceTensor(device, DType.Float32, shape.SampleBatch, shape.Height, shape.Width, shape.ExtraChannels);
             _scaled = new DeviceTensor(device, DType.Float32, shape.Images, shape.Height, shape.Width, shape.Channels);
             exec.Write<float>(_extra.Tensor, extra.ToChannelsLast());
         }
@@ -32,8 +33,8 @@ internal sealed class ModelInput : IDisposable
     {
         if (_extra is not null)
         {
-            int start = denoiser.Shape.UnetBatch == _shape.UnetBatch ? 0 : _shape.PromptStart;
-            _exec.Copy(denoiser.Sample.Slice(3, _shape.Channels, _shape.ExtraChannels), _extra.Tensor.Slice(0, start, denoiser.Shape.UnetBatch));
+            // Where parts have channels of their own the prompt's come first.
+            _exec.Copy(denoiser.Sample.Slice(3, _shape.Channels, _shape.ExtraChannels), _extra.Tensor.Slice(0, 0, denoiser.Shape.SampleBatch));
         }
     }
 
@@ -45,9 +46,9 @@ internal sealed class ModelInput : IDisposable
         {
             _exec.LinearCombination(_scaled.Tensor, [latents], [scale]);
         }
-        for (int part = 0; part < denoiser.Shape.Parts; part++)
+        for (int first = 0; first < denoiser.Shape.SampleBatch; first += _shape.Images)
         {
-            Tensor target = sample.Slice(0, part * _shape.Images, _shape.Images);
+            Tensor target = sample.Slice(0, first, _shape.Images);
             if (_scaled is null)
             {
                 _exec.LinearCombination(target, [latents], [scale]);

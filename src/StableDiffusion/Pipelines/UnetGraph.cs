@@ -5,11 +5,17 @@ namespace StableDiffusion.Pipelines;
 
 /// <summary>What a graph instance was recorded for; another generation may rent it when all of this is the same.</summary>
 /// <param name="Unet">The weights.</param>
-/// <param name="Batch">Entries per call.</param>
+/// <param name="Samples">Entries of the model input.</param>
+/// <param name="Batch">Entries of the context and the prediction.</param>
 /// <param name="Height">Of the latents.</param>
 /// <param name="Width">Of the latents.</param>
 /// <param name="Tokens">Length of the context.</param>
-internal sealed record UnetGraphKey(UNet2DConditionModel Unet, int Batch, int Height, int Width, int Tokens);
+internal sealed record UnetGraphKey(UNet2DConditionModel Unet, int Samples, int Batch, int Height, int Width, int Tokens)
+{
+    /// <summary>That of a loop's calls.</summary>
+    public static UnetGraphKey Of(PipelineComponents parts, GenerationShape shape) =>
+        new(parts.Unet, shape.SampleBatch, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
+}
 
 /// <summary>
 /// One evaluation of a UNet, recorded as a graph: its private arena, and fixed memory for the inputs (model input, timesteps, keys and values
@@ -36,8 +42,8 @@ internal sealed class UnetGraph : IDisposable
         {
             _work = Exec.Create(device, arenaBytes);
             _work.Cancellation = cancellation;
-            Sample = Zeros(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, key.Unet.Config.InChannels);
-            Timesteps = Zeros(DType.Float32, key.Batch);
+            Sample = Zeros(key.Unet.ActivationDType, key.Samples, key.Height, key.Width, key.Unet.Config.InChannels);
+            Timesteps = Zeros(DType.Float32, 1);
             _context = shapes.Like(tensor => Zeros(tensor.DType, tensor.Shape));
             key.Unet.Forward(_work, Sample, Timesteps, _context).Dispose();
             _work.Synchronize();
@@ -58,10 +64,10 @@ internal sealed class UnetGraph : IDisposable
     /// <summary>Device memory it holds.</summary>
     public long Bytes { get; }
 
-    /// <summary>Where the model input goes, <c>[B,H,W,C]</c> in the UNet's activation type.</summary>
+    /// <summary>Where the model input goes, <c>[S,H,W,C]</c> in the UNet's activation type.</summary>
     public Tensor Sample { get; }
 
-    /// <summary>Where the timesteps go, float32 <c>[B]</c>.</summary>
+    /// <summary>Where the timestep goes, float32 <c>[1]</c>.</summary>
     public Tensor Timesteps { get; }
 
     /// <summary>Where the prediction is after a launch, until the next.</summary>
@@ -70,9 +76,9 @@ internal sealed class UnetGraph : IDisposable
     /// <summary>Memory and arithmetic of an instance, without making one.</summary>
     public static MemoryPlan.Cost Measure(PipelineComponents parts, GenerationShape shape, UnetContext context)
     {
-        var key = new UnetGraphKey(parts.Unet, shape.UnetBatch, shape.Height, shape.Width, shape.Tokens);
+        var key = UnetGraphKey.Of(parts, shape);
         (long arenaBytes, double flops) = MeasureForward(key, parts.Device, context);
-        long buffers = 4L * key.Batch * ((key.Height * key.Width * shape.InputChannels) + 1) + context.Tensors.Sum(tensor => tensor.Bytes);
+        long buffers = (4L * ((key.Samples * key.Height * key.Width * shape.InputChannels) + 1)) + context.Tensors.Sum(tensor => tensor.Bytes);
         return new MemoryPlan.Cost(arenaBytes + buffers, flops);
     }
 
@@ -100,7 +106,7 @@ internal sealed class UnetGraph : IDisposable
     private static (long ArenaBytes, double Flops) MeasureForward(UnetGraphKey key, Device device, UnetContext shapes)
     {
         using Exec exec = Exec.Measure(device);
-        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Batch, key.Height, key.Width, key.Unet.Config.InChannels), timesteps = exec.Alloc(DType.Float32, key.Batch);
+        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Samples, key.Height, key.Width, key.Unet.Config.InChannels), timesteps = exec.Alloc(DType.Float32, 1);
         UnetContext context = shapes.Like(tensor => exec.Alloc(tensor.DType, tensor.Shape));
         // Without gaps at the arena's beginning: the evaluation finds the same arena behind them as it will find empty.
         long inputs = exec.Stats.LiveBytes;

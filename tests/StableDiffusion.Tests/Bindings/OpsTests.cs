@@ -217,6 +217,15 @@ public class OpsTests(string deviceName)
     }
 
     [Test]
+    public void Repeated_MoreEntries_AreTheWholeOneAfterAnother()
+    {
+        Tensor x = exec.Floats([2, 1, 2], 1, 2, 3, 4), twice = exec.Repeated(x, 4), same = exec.Repeated(x, 2);
+        Assert.That((twice.Shape, exec.Values(twice)), Is.EqualTo((new long[] { 4, 1, 2 }, new[] { 1f, 2, 3, 4, 1, 2, 3, 4 })));
+        Assert.That(same.Data, Is.EqualTo(x.Data), "no copy");
+        Assert.That(() => exec.Repeated(x, 3), Throws.ArgumentException.With.Message.Contains("cannot be repeated to 3 entries"));
+    }
+
+    [Test]
     public void Copy_ToBfloat16_RoundsToNearestEven()
     {
         // bfloat16 has 8 bits of significand: 257 lies halfway between 256 and 258, 259 between 258 and 260.

@@ -1,3 +1,4 @@
+using StableDiffusion.Models.Unet;
 using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Models;
@@ -13,4 +14,15 @@ internal static class OwnFixtures
 
     /// <summary>The families with whole models.</summary>
     public static readonly string[] Families = ["sd1", "sd2", "sdxl"];
+
+    /// <summary>Random conditions for a batch of that size, where the family takes any.</summary>
+    public static AddedConditions Added(ModelRun run, UnetConfig config, long batch)
+    {
+        if (!config.AddTextTime)
+        {
+            return default;
+        }
+        const int Sizes = 6;
+        return new AddedConditions(run.Random(3, batch, config.ProjectionClassEmbeddingsInputDim - (Sizes * config.AdditionTimeEmbedDim)), run.Random(4, batch, Sizes));
+    }
 }

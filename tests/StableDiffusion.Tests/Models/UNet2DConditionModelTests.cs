@@ -101,13 +101,13 @@ public sealed class UNet2DConditionModelTests
         long direct = 0, prepared = 0;
         float[] expected = ModelRun.Evaluate(_device, run =>
         {
-            Tensor output = unet.Forward(run.Exec, run.Random(1, 2, 8, 6, 4), [400], run.Random(2, 2, 7, width), Added(run, unet.Config));
+            Tensor output = unet.Forward(run.Exec, run.Random(1, 2, 8, 6, 4), [400], run.Random(2, 2, 7, width), OwnFixtures.Added(run, unet.Config, 2));
             direct = run.Exec.Stats.Flops;
             return output;
         }).Values;
         Computed[] actual = ModelRun.Evaluate(_device, run =>
         {
-            using UnetContext context = unet.PrepareContext(run.Exec, run.Random(2, 2, 7, width), Added(run, unet.Config));
+            using UnetContext context = unet.PrepareContext(run.Exec, run.Random(2, 2, 7, width), OwnFixtures.Added(run, unet.Config, 2));
             Tensor first = unet.Forward(run.Exec, run.Random(1, 2, 8, 6, 4), [400], context);
             long before = run.Exec.Stats.Flops;
             Tensor second = unet.Forward(run.Exec, run.Random(1, 2, 8, 6, 4), [400], context);
@@ -130,10 +130,10 @@ public sealed class UNet2DConditionModelTests
         using UnetContext prepared = _unet.PrepareContext(exec, context);
         Assert.Multiple(() =>
         {
-            Refused("sample must be [B,H,W,9]", () => _unet.Forward(exec, exec.Alloc(DType.Float32, 2, 8, 8, 4), [1], context));
+            Refused("sample must be [S,H,W,9]", () => _unet.Forward(exec, exec.Alloc(DType.Float32, 2, 8, 8, 4), [1], context));
             Refused("context must be [B,T,10]", () => _unet.Forward(exec, sample, [1], exec.Alloc(DType.Float32, 2, 7, 11)));
             Refused("batch of 2, but the context is one of 1", () => _unet.Forward(exec, sample, [1], exec.Alloc(DType.Float32, 1, 7, 10)));
-            Refused("batch of 1, but the context is one of 2", () => _unet.Forward(exec, exec.Alloc(DType.Float32, 1, 8, 8, 9), [1], prepared));
+            Refused("batch of 4, but the context is one of 2", () => _unet.Forward(exec, exec.Alloc(DType.Float32, 4, 8, 8, 9), [1], prepared));
             Refused("3 timesteps for a batch of 2", () => _unet.Forward(exec, sample, [1, 2, 3], context));
             Refused("[2,6], not Float32[2,7]", () => _unet.Forward(exec, sample, [1], context, timestepCond: exec.Alloc(DType.Float32, 2, 7)));
         });
@@ -150,14 +150,4 @@ public sealed class UNet2DConditionModelTests
     }
 
     private static void Refused(string reason, Action call) => Assert.That(() => call(), Throws.ArgumentException.With.Message.Contains(reason));
-
-    private static AddedConditions Added(ModelRun run, UnetConfig config)
-    {
-        if (!config.AddTextTime)
-        {
-            return default;
-        }
-        const int Sizes = 6;
-        return new AddedConditions(run.Random(3, 2, config.ProjectionClassEmbeddingsInputDim - (Sizes * config.AdditionTimeEmbedDim)), run.Random(4, 2, Sizes));
-    }
 }

@@ -160,7 +160,7 @@ public sealed class CudaPipelineTests(string deviceName)
         PipelineComponents parts = _pipeline.Components;
         using Exec exec = Exec.Create(_device, 1 << 22);
         using UnetContext context = new Conditioning(new FloatTensor(1, 77, parts.Unet.Config.CrossAttentionDim[0]), null, null, null).Prepare(exec, parts.Unet);
-        var key = new UnetGraphKey(parts.Unet, 1, 4, 4, 77);
+        var key = new UnetGraphKey(parts.Unet, 1, 1, 4, 4, 77);
         UnetGraph Make() => new(key, _device, context, default);
 
         UnetGraph first = pool.Rent(key, 1, _device, Make, default);

@@ -97,8 +97,11 @@ public sealed class UNet2DConditionModel : Layer
 
     /// <summary>One evaluation, with keys and values of the context made anew.</summary>
     /// <param name="exec">Where it runs.</param>
-    /// <param name="sample">Noisy latents <c>[B,H,W,in_channels]</c> of any floating type, scaled as the scheduler wants; any H and W.</param>
-    /// <param name="timesteps">One timestep for the batch, or one per entry; fractions are fine.</param>
+    /// <param name="sample">
+    /// Noisy latents <c>[S,H,W,in_channels]</c> of any floating type, scaled as the scheduler wants; any H and W. S is the context's batch B or divides it:
+    /// then entry i of the context goes with entry i mod S of the sample, and what does not depend on the prompt is computed once for all of its parts.
+    /// </param>
+    /// <param name="timesteps">One timestep for the batch, one per entry of the sample, or one per entry of the context; fractions are fine.</param>
     /// <param name="encoderHiddenStates">The text encoder's hidden states <c>[B,T,C]</c>.</param>
     /// <param name="added">Pooled text and picture sizes, for a model that takes them.</param>
     /// <param name="timestepCond">Embedded guidance scale <c>[B,time_cond_proj_dim]</c>, for a guidance-distilled model.</param>
@@ -108,9 +111,10 @@ public sealed class UNet2DConditionModel : Layer
     {
         CheckContext(encoderHiddenStates);
         CheckSample(sample, encoderHiddenStates[0]);
-        CheckAdded(added, sample[0]);
-        using Tensor steps = UploadTimesteps(exec, sample[0], timesteps);
-        Tensor embedding = EmbedTime(exec, steps, timestepCond);
+        CheckAdded(added, encoderHiddenStates[0]);
+        CheckTimesteps(timesteps.Length, sample[0], encoderHiddenStates[0]);
+        using Tensor steps = exec.Upload(timesteps, DType.Float32, timesteps.Length);
+        Tensor embedding = EmbedTime(exec, steps, encoderHiddenStates[0], timestepCond);
         if (add_embedding is not null)
         {
             Tensor sum = EmbedAdded(exec, added, embedding);
@@ -125,17 +129,20 @@ public sealed class UNet2DConditionModel : Layer
     /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
     public Tensor Forward(Exec exec, Tensor sample, ReadOnlySpan<float> timesteps, UnetContext context)
     {
-        using Tensor steps = UploadTimesteps(exec, sample[0], timesteps);
+        ArgumentNullException.ThrowIfNull(context);
+        CheckTimesteps(timesteps.Length, sample[0], context.Batch);
+        using Tensor steps = exec.Upload(timesteps, DType.Float32, timesteps.Length);
         return Forward(exec, sample, steps, context);
     }
 
-    /// <summary>The same with the timesteps on the device, float32 <c>[B]</c>: nothing moves between host and device, so it can be captured.</summary>
+    /// <summary>The same with the timesteps on the device, float32 <c>[1, S or B]</c>: nothing moves between host and device, so it can be captured.</summary>
     /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
     public Tensor Forward(Exec exec, Tensor sample, Tensor timesteps, UnetContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
         CheckSample(sample, context.Batch);
-        Tensor embedding = EmbedTime(exec, timesteps, context.TimestepCond);
+        CheckTimesteps(timesteps[0], sample[0], context.Batch);
+        Tensor embedding = EmbedTime(exec, timesteps, context.Batch, context.TimestepCond);
         if (!context.AddedEmbedding.IsNone)
         {
             exec.LinearCombination(embedding, [embedding, context.AddedEmbedding], [1, 1]);
@@ -143,7 +150,7 @@ public sealed class UNet2DConditionModel : Layer
         return Denoise(exec, sample, embedding, context.Attention);
     }
 
-    /// <summary>The numbered parts are those of the reference implementation. Takes the time embedding <c>[B,T]</c> over.</summary>
+    /// <summary>The numbered parts are those of the reference implementation. Takes the time embedding <c>[1, S or B,T]</c> over.</summary>
     private Tensor Denoise(Exec exec, Tensor sample, Tensor timeEmbedding, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
@@ -155,6 +162,13 @@ public sealed class UNet2DConditionModel : Layer
         Tensor input = exec.Converted(sample, ActivationDType);
         Tensor hidden = conv_in.Forward(exec, input);
         input.Dispose();
+        if (embedding[0] > hidden[0])
+        {
+            // The parts of the batch differ from here on, not only from the first cross-attention.
+            Tensor each = exec.Repeated(hidden, embedding[0]);
+            hidden.Dispose();
+            hidden = each;
+        }
 
         // 3. down: every result is kept for the way up
         var skips = new List<Tensor> { hidden };
@@ -183,27 +197,14 @@ public sealed class UNet2DConditionModel : Layer
         return output;
     }
 
-    private static Tensor UploadTimesteps(Exec exec, long batch, ReadOnlySpan<float> timesteps)
+    /// <summary>Timesteps <c>[N]</c> to their embedding <c>[N,T]</c>, or <c>[B,T]</c> where each entry of the batch has conditions of its own.</summary>
+    private Tensor EmbedTime(Exec exec, Tensor timesteps, long batch, Tensor condition)
     {
-        if (timesteps.Length != 1 && timesteps.Length != batch)
-        {
-            throw new ArgumentException($"{timesteps.Length} timesteps for a batch of {batch}: give one, or one per entry.", nameof(timesteps));
-        }
-        var each = new float[batch];
-        for (int i = 0; i < each.Length; i++)
-        {
-            each[i] = timesteps.Length == 1 ? timesteps[0] : timesteps[i];
-        }
-        return exec.Upload<float>(each, DType.Float32, batch);
-    }
-
-    /// <summary>Timesteps <c>[B]</c> to their embedding <c>[B,T]</c>.</summary>
-    private Tensor EmbedTime(Exec exec, Tensor timesteps, Tensor condition)
-    {
-        CheckTimestepCond(condition, timesteps[0]);
-        Tensor waves = time_proj.Forward(exec, timesteps); // [B,C0]
+        CheckTimestepCond(condition, batch);
+        using Tensor each = exec.Repeated(timesteps, condition.IsNone && add_embedding is null ? timesteps[0] : batch);
+        Tensor waves = time_proj.Forward(exec, each); // [N,C0]
         using Tensor converted = exec.Converted(condition, ActivationDType);
-        Tensor embedding = time_embedding.Forward(exec, waves, condition: converted); // [B,T]
+        Tensor embedding = time_embedding.Forward(exec, waves, condition: converted); // [N,T]
         waves.Dispose();
         return embedding;
     }
@@ -236,11 +237,19 @@ public sealed class UNet2DConditionModel : Layer
     {
         if (sample.Rank != 4 || sample[3] != Config.InChannels)
         {
-            throw new ArgumentException($"The sample must be [B,H,W,{Config.InChannels}], not {sample}.", nameof(sample));
+            throw new ArgumentException($"The sample must be [S,H,W,{Config.InChannels}], not {sample}.", nameof(sample));
         }
-        if (sample[0] != batch)
+        if (batch % sample[0] != 0)
         {
-            throw new ArgumentException($"The sample is a batch of {sample[0]}, but the context is one of {batch}.", nameof(sample));
+            throw new ArgumentException($"The sample is a batch of {sample[0]}, but the context is one of {batch}: give as many, or a number that divides it.", nameof(sample));
+        }
+    }
+
+    private static void CheckTimesteps(long count, long samples, long batch)
+    {
+        if (count != 1 && count != samples && count != batch)
+        {
+            throw new ArgumentException($"{count} timesteps for a batch of {samples}: give one, or one per entry.", "timesteps");
         }
     }
 

@@ -42,7 +42,7 @@ public sealed class UnetDownBlock2D : Layer
         downsamplers_0 = level < config.Levels - 1 ? new Downsample2D(builder["downsamplers.0"], outputs, config.DownsamplePadding) : null;
     }
 
-    /// <summary><c>[B,H,W,inputs]</c> to <c>[B,H/2,W/2,outputs]</c>, sides rounded up.</summary>
+    /// <summary><c>[B,H,W,inputs]</c> to <c>[B,H/2,W/2,outputs]</c>, sides rounded up; behind attention the batch is the context's, see <see cref="CrossAttention"/>.</summary>
     /// <param name="exec">Where it runs.</param>
     /// <param name="x">The running features.</param>
     /// <param name="embedding">SiLU of the time embedding.</param>
@@ -89,7 +89,7 @@ public sealed class UNetMidBlock2DCrossAttn : Layer
         resnets_1 = UnetBlocks.Resnet(builder["resnets.1"], channels, channels, config);
     }
 
-    /// <summary><c>[B,H,W,C]</c> to <c>[B,H,W,C]</c>.</summary>
+    /// <summary><c>[B,H,W,C]</c> to <c>[B,H,W,C]</c>; behind its attention the batch is the context's.</summary>
     public Tensor Forward(Exec exec, Tensor x, Tensor embedding, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
@@ -142,18 +142,20 @@ public sealed class UnetUpBlock2D : Layer
     /// <param name="x">The running features.</param>
     /// <param name="embedding">SiLU of the time embedding.</param>
     /// <param name="context">What the transformers look at.</param>
-    /// <param name="skips">The last <see cref="SkipCount"/> are taken off its end.</param>
+    /// <param name="skips">The last <see cref="SkipCount"/> are taken off its end; those of fewer entries, made before the parts of the batch differed, are repeated.</param>
     /// <param name="size">Height and width of the result; by default twice those of x.</param>
     public Tensor Forward(Exec exec, Tensor x, Tensor embedding, AttentionContext context, List<Tensor> skips, (int Height, int Width) size = default)
     {
         using TraceScope trace = Trace(exec);
         for (int i = 0; i < resnets.Length; i++)
         {
-            Tensor skip = skips[^1];
+            Tensor made = skips[^1];
             skips.RemoveAt(skips.Count - 1);
+            Tensor skip = exec.Repeated(made, x[0]);
             Tensor hidden = resnets[i].Forward(exec, x, embedding, skip);
             x.Dispose();
             skip.Dispose();
+            made.Dispose();
             x = hidden;
             if (attentions.Length > 0)
             {

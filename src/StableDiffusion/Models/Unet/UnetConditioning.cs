@@ -20,7 +20,7 @@ public sealed class UnetContext : IDisposable
     internal UnetContext(long batch, Dictionary<CrossAttention, Tensor> keysValues, Tensor addedEmbedding, Tensor timestepCond) =>
         (Batch, _keysValues, AddedEmbedding, TimestepCond) = (batch, keysValues, addedEmbedding, timestepCond);
 
-    /// <summary>Number of prompts: the batch that a step with it must have.</summary>
+    /// <summary>Number of prompts: the batch of a step's prediction. That of its sample divides it.</summary>
     public long Batch { get; }
 
     internal AttentionContext Attention => new(_keysValues);
