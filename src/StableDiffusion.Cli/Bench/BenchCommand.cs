@@ -54,11 +54,12 @@ internal sealed class BenchCommand : CliCommand
     internal override string Notes => $$"""
         Phases:
           text_encoder  two prompts (positive and negative) through the text encoder(s)
-          unet_step     one guided step: one UNet call of twice the batch
+          unet_step     one guided step: one UNet call for both prompts, with what depends on prompts or timesteps alone
+                        computed before, as 'generate' does
           vae_decode    the batch from latents to pixels, one picture after another, as 'generate' does
 
         The parts that the phases need are loaded together, as for 'generate', so the peak memory is that of a real picture.
-        GFLOP/s counts 2 per multiply-add of matrix work. The share is that of the peak measured on the same threads.
+        GFLOP/s counts 2 per multiply-add of the matrix work that is done. The share is that of the peak measured on the same threads.
 
         On CUDA the time is that between two events on the device, after a first run that does not count. The UNet step and the decoder are
         captured and replayed as graphs, as 'generate' replays the UNet; "op by op" is the time without.

@@ -69,13 +69,14 @@ internal sealed class TextEncoderPhase(IReadOnlyList<ClipTextModel> encoders) : 
     internal override void Release() { }
 }
 
-/// <summary>One guided step: the UNet on latents that both parts of its batch share, with the prompts' keys and values ready, and the guidance.</summary>
+/// <summary>One guided step: the UNet on latents that both parts of its batch share, with all ready that depends on prompts and timesteps alone, and the guidance.</summary>
 internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int height, int width) : BenchPhase(UnetStep)
 {
     private const int Tokens = 77, TimeIds = 6;
     private const float Timestep = 501, GuidanceScale = 7.5f;
-    private Tensor _sample, _timesteps;
+    private Tensor _sample;
     private UnetContext? _context;
+    private UnetSchedule? _schedule;
 
     internal override void Prepare(Exec exec)
     {
@@ -93,12 +94,12 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
         }
         using Tensor noise = Noise(exec, batch, height, width, config.InChannels);
         _sample = exec.Contiguous(noise, unet.ActivationDType);
-        _timesteps = exec.Upload<float>([Timestep], DType.Float32, 1);
+        _schedule = unet.PrepareSchedule(exec, [Timestep], _context);
     }
 
     internal override void Run(Exec exec)
     {
-        using Tensor prediction = unet.Forward(exec, _sample, _timesteps, _context!);
+        using Tensor prediction = unet.Forward(exec, _sample, _schedule![0], _context!);
         using Tensor guided = exec.Alloc(DType.Float32, batch, height, width, unet.Config.OutChannels);
         exec.LinearCombination(guided, [prediction.Slice(0, 0, batch), prediction.Slice(0, batch, batch)], [1 - GuidanceScale, GuidanceScale]);
     }
@@ -106,7 +107,7 @@ internal sealed class UnetStepPhase(UNet2DConditionModel unet, int batch, int he
     internal override void Release()
     {
         _sample.Dispose();
-        _timesteps.Dispose();
+        _schedule!.Dispose();
         _context!.Dispose();
     }
 }

@@ -68,6 +68,10 @@ public abstract class Layer : IDisposable
     /// <inheritdoc />
     public override string ToString() => Path.Length == 0 ? GetType().Name : $"{Path} ({GetType().Name})";
 
+    /// <summary>The layers of a type anywhere inside this one, in order of declaration.</summary>
+    internal IEnumerable<T> Inside<T>() where T : Layer =>
+        _children.SelectMany(child => child is T found ? child.Inside<T>().Prepend(found) : child.Inside<T>());
+
     internal void Add(Layer child) => _children.Add(child);
 
     internal void Add(PackedWeight weight) => _weights.Add(weight);

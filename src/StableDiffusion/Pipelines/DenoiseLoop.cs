@@ -31,10 +31,11 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
         return scope.NamingFaults(() =>
         {
             using Exec exec = scope.NewExec(plan.Denoise.Bytes);
-            // 1. What stays the same over all steps: cross-attention keys and values, added conditions, channels beside the latents.
+            // 1. What stays the same over all steps: cross-attention keys and values, added conditions, channels beside the
+            // latents; and of all steps at once what their timesteps add, which is made with the denoiser.
             UnetContext context = conditioning.Prepare(exec, Parts.Unet);
             using var input = new ModelInput(exec, Parts.Device, Shape, start.Extra);
-            using var denoisers = new DenoiserChoice(exec, Parts, plan, context, input);
+            using var denoisers = new DenoiserChoice(exec, Parts, plan, context, [.. span.Run.Timesteps.Skip(span.First).Take(span.Calls)], input);
             return Run(exec, denoisers, input, start, done);
         });
     }
@@ -57,11 +58,10 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
         SchedulerRun run = span.Run;
         using var executor = new StepExecutor<DeviceTensor>(new DeviceStepOps(exec));
 
-        // 2. The first latents, and all timesteps at once.
+        // 2. The first latents.
         DeviceTensor latents = Own(Shape.Channels), modelOutput = Own(Shape.Channels), drawn = Own(Shape.Channels);
         Write(exec, latents, start.Latents);
         PartKeeper? keeper = start.Kept is null ? null : Keep(exec, start.Kept);
-        Tensor timesteps = OwnTimesteps(exec, run);
         Show(done - 1, run.Timesteps[span.First], () => Read(exec, latents), null, null);
 
         // 3. The loop.
@@ -76,8 +76,7 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
             window.WaitUntil(StepWindow.Capacity - 1, scope.Cancellation);
             IDenoiser denoiser = denoisers.For(plan.IsGuided(index));
             input.Write(denoiser, latents.Tensor, run.InputScale(call));
-            exec.Copy(denoiser.Timesteps, timesteps.Slice(0, index, 1));
-            Guidance.Combine(exec, denoiser.Shape, request.GuidanceRescale, modelOutput.Tensor, denoiser.Predict());
+            Guidance.Combine(exec, denoiser.Shape, request.GuidanceRescale, modelOutput.Tensor, denoiser.Predict(index));
             StepProgram program = run.Step(call);
             if (program.DrawsNoise)
             {
@@ -110,15 +109,6 @@ internal sealed class DenoiseLoop(GenerationScope scope, GenerationRequest reque
         {
             new GenerationStep(index, timestep, new GenerationStep.Tensors(latents, modelOutput, original, Parts.Preview)).Show(request.StepEnd);
         }
-    }
-
-    /// <summary>The timestep of each call, <c>[calls]</c>.</summary>
-    private Tensor OwnTimesteps(Exec exec, SchedulerRun run)
-    {
-        var table = new DeviceTensor(Parts.Device, DType.Float32, span.Calls);
-        _owned.Add(table);
-        exec.Write<float>(table.Tensor, [.. run.Timesteps.Skip(span.First).Take(span.Calls)]);
-        return table.Tensor;
     }
 
     private PartKeeper Keep(Exec exec, KeptPart kept)

@@ -12,11 +12,8 @@ internal interface IDenoiser : IDisposable
     /// <summary>Where the model input goes, <c>[S,H,W,C]</c>.</summary>
     Tensor Sample { get; }
 
-    /// <summary>Where the timestep goes, float32 <c>[1]</c>.</summary>
-    Tensor Timesteps { get; }
-
-    /// <summary>Evaluates the UNet; the prediction, like the model input, stays until the next call.</summary>
-    Tensor Predict();
+    /// <summary>Evaluates the UNet for a call of the schedule, counted from 0; the prediction, like the model input, stays until the next call.</summary>
+    Tensor Predict(int call);
 }
 
 /// <summary>Calls the UNet op by op, with its input in the arena, as <see cref="MemoryPlan"/> measures it.</summary>
@@ -25,14 +22,15 @@ internal sealed class EagerDenoiser : IDenoiser
     private readonly Exec _exec;
     private readonly UNet2DConditionModel _unet;
     private readonly UnetContext _context;
+    private readonly UnetSchedule _schedule;
     private Tensor _prediction;
 
     /// <summary>The context must outlive it.</summary>
-    public EagerDenoiser(Exec exec, UNet2DConditionModel unet, UnetContext context, GenerationShape shape)
+    public EagerDenoiser(Exec exec, UNet2DConditionModel unet, UnetContext context, GenerationShape shape, ReadOnlySpan<float> timesteps)
     {
         (_exec, _unet, _context, Shape) = (exec, unet, context, shape);
+        _schedule = unet.PrepareSchedule(exec, timesteps, context);
         Sample = exec.Alloc(unet.ActivationDType, shape.SampleBatch, shape.Height, shape.Width, shape.InputChannels);
-        Timesteps = exec.Alloc(DType.Float32, 1);
     }
 
     /// <inheritdoc />
@@ -42,22 +40,19 @@ internal sealed class EagerDenoiser : IDenoiser
     public Tensor Sample { get; }
 
     /// <inheritdoc />
-    public Tensor Timesteps { get; }
-
-    /// <inheritdoc />
-    public Tensor Predict()
+    public Tensor Predict(int call)
     {
         _prediction.Dispose();
         _prediction = default;
-        return _prediction = _unet.Forward(_exec, Sample, Timesteps, _context);
+        return _prediction = _unet.Forward(_exec, Sample, _schedule[call], _context);
     }
 
     /// <inheritdoc />
     public void Dispose()
     {
         _prediction.Dispose();
-        Timesteps.Dispose();
         Sample.Dispose();
+        _schedule.Dispose();
     }
 }
 
@@ -66,13 +61,15 @@ internal sealed class GraphDenoiser : IDenoiser
 {
     private readonly Exec _exec;
     private readonly UnetGraphPool _pool;
+    private readonly UnetSchedule _schedule;
     private readonly UnetGraph _graph;
 
     /// <summary>Rents the instance, of which a new one takes so many bytes, and copies the context into it.</summary>
-    public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, GenerationShape shape, long bytes)
+    public GraphDenoiser(Exec exec, PipelineComponents parts, UnetContext context, GenerationShape shape, ReadOnlySpan<float> timesteps, long bytes)
     {
         var key = UnetGraphKey.Of(parts, shape);
         (_exec, _pool, Shape) = (exec, parts.Graphs, shape);
+        _schedule = parts.Unet.PrepareSchedule(exec, timesteps, context);
         _graph = _pool.Rent(key, bytes, parts.Device, () => new UnetGraph(key, parts.Device, context, exec.Cancellation), exec.Cancellation);
         try
         {
@@ -92,11 +89,9 @@ internal sealed class GraphDenoiser : IDenoiser
     public Tensor Sample => _graph.Sample;
 
     /// <inheritdoc />
-    public Tensor Timesteps => _graph.Timesteps;
-
-    /// <inheritdoc />
-    public Tensor Predict()
+    public Tensor Predict(int call)
     {
+        _exec.Copy(_graph.Time, _schedule.Row(call));
         _graph.Launch(_exec);
         return _graph.Prediction;
     }
@@ -113,6 +108,7 @@ internal sealed class GraphDenoiser : IDenoiser
         {
             failed = true;
         }
+        _schedule.Dispose();
         _pool.Return(_graph, failed);
     }
 }

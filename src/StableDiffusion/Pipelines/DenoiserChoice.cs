@@ -7,7 +7,7 @@ namespace StableDiffusion.Pipelines;
 /// The denoiser for the calls with guidance or for those without, one at a time: changing from one to the other gives the first back, so that a loop never
 /// holds one graph instance while it waits for another.
 /// </summary>
-internal sealed class DenoiserChoice(Exec exec, PipelineComponents parts, MemoryPlan plan, UnetContext context, ModelInput input) : IDisposable
+internal sealed class DenoiserChoice(Exec exec, PipelineComponents parts, MemoryPlan plan, UnetContext context, float[] timesteps, ModelInput input) : IDisposable
 {
     private IDenoiser? _current;
 
@@ -34,9 +34,9 @@ internal sealed class DenoiserChoice(Exec exec, PipelineComponents parts, Memory
         UnetContext taken = whole ? context : context.Slice(plan.Shape.PromptStart, shape.UnetBatch);
         if (!parts.Device.WorksBehindCalls)
         {
-            return new EagerDenoiser(exec, parts.Unet, taken, shape);
+            return new EagerDenoiser(exec, parts.Unet, taken, shape, timesteps);
         }
-        var graph = new GraphDenoiser(exec, parts, taken, shape, plan.StepBytes(shape));
+        var graph = new GraphDenoiser(exec, parts, taken, shape, timesteps, plan.StepBytes(shape));
         if (!plan.SwitchesGuidance)
         {
             // The graph has its own copy; what it was copied from is not needed any more.

@@ -108,7 +108,7 @@ internal sealed record MemoryPlan
     {
         Device device = parts.Device;
         bool switches = shape.Guided && Enumerable.Range(0, calls).Any(index => !Guidance.IsOn(interval, index, calls));
-        (Cost denoise, Cost step, Cost promptStep) = device.WorksBehindCalls ? MeasureGraph(parts, shape, switches) : MeasureLoop(parts, shape, switches);
+        (Cost denoise, Cost step, Cost promptStep) = device.WorksBehindCalls ? MeasureGraph(parts, shape, calls, switches) : MeasureLoop(parts, shape, calls, switches);
         Cost decode = decodes ? MeasureDecode(parts, shape.Height, shape.Width) : default;
         Cost tile = decode;
         if (decodes && TiledDecoder.Divides(parts.Vae, shape.Height, shape.Width))
@@ -139,9 +139,9 @@ internal sealed record MemoryPlan
             Encodings = encodings,
             Encode = encode,
             EncodeTile = encodeTile,
-            // Latents, model output, noise, up to six scheduler slots and the schedule; channels beside the latents with the scaled
+            // Latents, model output, noise, up to six scheduler slots; channels beside the latents with the scaled
             // latents; the picture of which a part stays, its noise, both together and the mask.
-            PersistentBytes = (9 * latent) + (4L * calls)
+            PersistentBytes = (9 * latent)
                 + (shape.ExtraChannels > 0 ? (cells * shape.SampleBatch * shape.ExtraChannels) + latent : 0)
                 + (shape.KeepsPart ? (3 * latent) + (cells * shape.Images) : 0),
         };
@@ -170,52 +170,61 @@ internal sealed record MemoryPlan
     }
 
     /// <summary>The loop with the UNet in its arena, op by op.</summary>
-    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureLoop(PipelineComponents parts, GenerationShape shape, bool switches)
+    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureLoop(PipelineComponents parts, GenerationShape shape, int calls, bool switches)
     {
-        double prepare = 0, guided = 0;
+        double guided = 0, prompt = 0;
         Cost all = Run(parts.Device, exec =>
         {
             using UnetContext context = Conditioning.Empty(parts, shape).Prepare(exec, parts.Unet);
-            prepare = exec.Stats.Flops;
-            MeasureCall(exec, parts, shape, context);
-            guided = exec.Stats.Flops - prepare;
+            guided = MeasureCall(exec, parts, shape, context, calls);
             if (switches)
             {
-                MeasureCall(exec, parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images));
+                prompt = MeasureCall(exec, parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images), calls);
             }
         });
-        return (new Cost(all.Bytes, prepare), new Cost(0, guided), new Cost(0, all.Flops - prepare - guided));
+        return (new Cost(all.Bytes, all.Flops - guided - prompt), new Cost(0, guided), new Cost(0, prompt));
     }
 
-    private static void MeasureCall(Exec exec, PipelineComponents parts, GenerationShape shape, UnetContext context)
+    /// <summary>A denoiser's schedule and one call, whose arithmetic it returns.</summary>
+    private static double MeasureCall(Exec exec, PipelineComponents parts, GenerationShape shape, UnetContext context, int calls)
     {
         // In the order of the loop, so that the arena has its gaps where they will be.
+        using UnetSchedule schedule = parts.Unet.PrepareSchedule(exec, new float[calls], context);
         using Tensor sample = exec.Alloc(parts.Unet.ActivationDType, shape.SampleBatch, shape.Height, shape.Width, shape.InputChannels);
-        using Tensor timesteps = exec.Alloc(DType.Float32, 1);
-        using Tensor prediction = parts.Unet.Forward(exec, sample, timesteps, context);
+        double before = exec.Stats.Flops;
+        using Tensor prediction = parts.Unet.Forward(exec, sample, schedule[0], context);
         DenoiseLoop.MeasureStep(exec, shape, prediction);
+        return exec.Stats.Flops - before;
     }
 
     /// <summary>The loop beside a graph instance, which has its own memory.</summary>
-    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureGraph(PipelineComponents parts, GenerationShape shape, bool switches)
+    private static (Cost Denoise, Cost Step, Cost PromptStep) MeasureGraph(PipelineComponents parts, GenerationShape shape, int calls, bool switches)
     {
         Cost step = default, promptStep = default;
         Cost loop = Run(parts.Device, exec =>
         {
             UnetContext context = Conditioning.Empty(parts, shape).Prepare(exec, parts.Unet);
-            step = UnetGraph.Measure(parts, shape, context);
+            step = MeasureGraph(exec, parts, shape, context, calls, takesContext: !switches);
             if (switches)
             {
-                promptStep = UnetGraph.Measure(parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images));
+                promptStep = MeasureGraph(exec, parts, shape.PromptAlone, context.Slice(shape.PromptStart, shape.Images), calls, takesContext: false);
             }
-            else
-            {
-                context.Dispose();
-            }
-            using Tensor prediction = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
-            DenoiseLoop.MeasureStep(exec, shape, prediction);
         });
         return (loop, step, promptStep);
+    }
+
+    /// <summary>A denoiser's schedule and what a step calls beside the graph, in the loop's arena; the cost of the graph itself.</summary>
+    private static Cost MeasureGraph(Exec exec, PipelineComponents parts, GenerationShape shape, UnetContext context, int calls, bool takesContext)
+    {
+        Cost step = UnetGraph.Measure(parts, shape, context);
+        using UnetSchedule schedule = parts.Unet.PrepareSchedule(exec, new float[calls], context);
+        if (takesContext)
+        {
+            context.Dispose();
+        }
+        using Tensor prediction = exec.Alloc(parts.Unet.ActivationDType, shape.UnetBatch, shape.Height, shape.Width, shape.Channels);
+        DenoiseLoop.MeasureStep(exec, shape, prediction);
+        return step;
     }
 
     private static Cost MeasureEncode(PipelineComponents parts, int height, int width) => Run(parts.Device, exec =>

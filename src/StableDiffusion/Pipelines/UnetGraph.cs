@@ -1,5 +1,6 @@
 using StableDiffusion.Models.Unet;
 using StableDiffusion.Native;
+using StableDiffusion.Nn;
 
 namespace StableDiffusion.Pipelines;
 
@@ -18,8 +19,8 @@ internal sealed record UnetGraphKey(UNet2DConditionModel Unet, int Samples, int 
 }
 
 /// <summary>
-/// One evaluation of a UNet, recorded as a graph: its private arena, and fixed memory for the inputs (model input, timesteps, keys and values
-/// of the prompt) and the prediction. One generation at a time.
+/// One evaluation of a UNet, recorded as a graph: its private arena, and fixed memory for the inputs (model input, what the timestep adds, keys and
+/// values of the prompt) and the prediction. One generation at a time.
 /// </summary>
 internal sealed class UnetGraph : IDisposable
 {
@@ -43,11 +44,12 @@ internal sealed class UnetGraph : IDisposable
             _work = Exec.Create(device, arenaBytes);
             _work.Cancellation = cancellation;
             Sample = Zeros(key.Unet.ActivationDType, key.Samples, key.Height, key.Width, key.Unet.Config.InChannels);
-            Timesteps = Zeros(DType.Float32, 1);
+            Time = Zeros(key.Unet.ActivationDType, 1, key.Unet.TimeRow(shapes));
             _context = shapes.Like(tensor => Zeros(tensor.DType, tensor.Shape));
-            key.Unet.Forward(_work, Sample, Timesteps, _context).Dispose();
+            TimeContext time = key.Unet.TimeOf(Time);
+            key.Unet.Forward(_work, Sample, time, _context).Dispose();
             _work.Synchronize();
-            _graph = _work.Capture(() => Prediction = key.Unet.Forward(_work, Sample, Timesteps, _context));
+            _graph = _work.Capture(() => Prediction = key.Unet.Forward(_work, Sample, time, _context));
             _work.Cancellation = default;
             Bytes = arenaBytes + _buffers.Sum(buffer => buffer.Tensor.Bytes);
         }
@@ -67,8 +69,8 @@ internal sealed class UnetGraph : IDisposable
     /// <summary>Where the model input goes, <c>[S,H,W,C]</c> in the UNet's activation type.</summary>
     public Tensor Sample { get; }
 
-    /// <summary>Where the timestep goes, float32 <c>[1]</c>.</summary>
-    public Tensor Timesteps { get; }
+    /// <summary>Where a step's row of the schedule goes.</summary>
+    public Tensor Time { get; }
 
     /// <summary>Where the prediction is after a launch, until the next.</summary>
     public Tensor Prediction { get; private set; }
@@ -78,7 +80,7 @@ internal sealed class UnetGraph : IDisposable
     {
         var key = UnetGraphKey.Of(parts, shape);
         (long arenaBytes, double flops) = MeasureForward(key, parts.Device, context);
-        long buffers = (4L * ((key.Samples * key.Height * key.Width * shape.InputChannels) + 1)) + context.Tensors.Sum(tensor => tensor.Bytes);
+        long buffers = (4L * ((key.Samples * key.Height * key.Width * shape.InputChannels) + parts.Unet.TimeRow(context))) + context.Tensors.Sum(tensor => tensor.Bytes);
         return new MemoryPlan.Cost(arenaBytes + buffers, flops);
     }
 
@@ -106,11 +108,11 @@ internal sealed class UnetGraph : IDisposable
     private static (long ArenaBytes, double Flops) MeasureForward(UnetGraphKey key, Device device, UnetContext shapes)
     {
         using Exec exec = Exec.Measure(device);
-        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Samples, key.Height, key.Width, key.Unet.Config.InChannels), timesteps = exec.Alloc(DType.Float32, 1);
+        Tensor sample = exec.Alloc(key.Unet.ActivationDType, key.Samples, key.Height, key.Width, key.Unet.Config.InChannels), time = exec.Alloc(key.Unet.ActivationDType, 1, key.Unet.TimeRow(shapes));
         UnetContext context = shapes.Like(tensor => exec.Alloc(tensor.DType, tensor.Shape));
         // Without gaps at the arena's beginning: the evaluation finds the same arena behind them as it will find empty.
         long inputs = exec.Stats.LiveBytes;
-        key.Unet.Forward(exec, sample, timesteps, context).Dispose();
+        key.Unet.Forward(exec, sample, key.Unet.TimeOf(time), context).Dispose();
         return (exec.Stats.PeakBytes - inputs, exec.Stats.Flops);
     }
 

@@ -50,7 +50,7 @@ public sealed class FastPrecisionModelTests(string deviceName, DType storage, Pr
     [Test]
     public void ResnetBlock2D_Fast_IsNearReference() =>
         Compare(builder => new ResnetBlock2D(builder["resnets"][0], 96, 64, 12, 4, 1e-5f),
-            (layer, run) => layer.Forward(run.Exec, run.Random(1, 2, 32, 32, 64), run.Random(2, 2, 12), run.Random(3, 2, 32, 32, 32)));
+            (layer, run) => layer.Forward(run.Exec, run.Random(1, 2, 32, 32, 64), new TimeContext(run.Random(2, 2, 12)), run.Random(3, 2, 32, 32, 32)));
 
     [Test]
     public void Upsample2D_Fast_IsNearReference() =>

@@ -24,8 +24,8 @@ public sealed class LayerTests
         builder.Load();
         using (resnet)
         {
-            Computed parts = ModelRun.Evaluate(_device, run => resnet.Forward(run.Exec, Part(run, 0, 10), run.Random(2, 2, 12), Part(run, 10, 6)));
-            Computed joined = ModelRun.Evaluate(_device, run => resnet.Forward(run.Exec, run.Random(1, 2, 5, 3, 16), run.Random(2, 2, 12)));
+            Computed parts = ModelRun.Evaluate(_device, run => resnet.Forward(run.Exec, Part(run, 0, 10), new TimeContext(run.Random(2, 2, 12)), Part(run, 10, 6)));
+            Computed joined = ModelRun.Evaluate(_device, run => resnet.Forward(run.Exec, run.Random(1, 2, 5, 3, 16), new TimeContext(run.Random(2, 2, 12))));
             Assert.That(resnet.Children.Any(child => child.Path.EndsWith("conv_shortcut")), Is.EqualTo(outputs != 16));
             Tolerances.AssertPeakError(parts.Values, joined.Values, parts.Shape, ModelLimits.WholeModel, "in two parts against in one");
         }

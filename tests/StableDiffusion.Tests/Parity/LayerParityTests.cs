@@ -154,7 +154,7 @@ public sealed class LayerParityTests(string deviceName, DType storage, Precision
         }
 
         /// <summary>The recorded time embedding, after the SiLU that diffusers' blocks apply themselves.</summary>
-        private Tensor Embedding() => inputs.ContainsKey("temb") ? run.Later(Exec.Activate(Input("temb"), Activation.Silu)) : default;
+        private TimeContext Embedding() => inputs.ContainsKey("temb") ? new(run.Later(Exec.Activate(Input("temb"), Activation.Silu))) : default;
 
         private AttentionContext Context() => inputs.ContainsKey("encoder_hidden_states") ? new(Input("encoder_hidden_states")) : default;
 

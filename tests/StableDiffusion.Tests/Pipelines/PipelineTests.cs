@@ -103,6 +103,17 @@ public sealed class PipelineTests
         Assert.That(batch.Images[2].Pixels.SequenceEqual(alone.Images[0].Pixels));
     }
 
+    /// <summary>The arena has exactly the planned size, so a gap where the plan saw none would be refused.</summary>
+    [TestCase(0, 1)]
+    [TestCase(0.5, 1)]
+    [TestCase(0.3, 0.6)]
+    public void Generate_OddSizesAndChangingGuidance_FitThePlan(double start, double end)
+    {
+        GenerationRequest request = Small() with { Steps = 6, Height = 40, ImagesPerPrompt = 2, GuidanceInterval = (start, end), LatentsOnly = true };
+        using GenerationResult result = _pipeline.Generate(request);
+        Assert.That(result.Latents.Values, Has.All.Matches<float>(float.IsFinite));
+    }
+
     [Test]
     public void Generate_GivenLatentsAndEmbeddings_SameAsDrawnAndEncoded()
     {

@@ -20,6 +20,7 @@ public sealed class UNet2DConditionModel : Layer
     private readonly UnetUpBlock2D[] up_blocks;
     private readonly GroupNorm conv_norm_out;
     private readonly Conv2d conv_out;
+    private readonly ResnetBlock2D[] _timed;
 
     /// <summary>Declares it; <see cref="LayerBuilder.Load"/> makes it usable.</summary>
     public UNet2DConditionModel(LayerBuilder builder, UnetConfig config) : base(builder)
@@ -39,6 +40,7 @@ public sealed class UNet2DConditionModel : Layer
         up_blocks = [.. Enumerable.Range(0, levels).Select(i => new UnetUpBlock2D(builder["up_blocks"][i], config, i))];
         conv_norm_out = new GroupNorm(builder["conv_norm_out"], channels, config.NormNumGroups, config.NormEps);
         conv_out = new Conv2d(builder["conv_out"], channels, config.OutChannels, config.ConvOutKernel);
+        _timed = [.. Inside<ResnetBlock2D>()];
     }
 
     /// <summary>Loads a component's folder: <c>config.json</c> and its weights.</summary>
@@ -77,22 +79,41 @@ public sealed class UNet2DConditionModel : Layer
         CheckAdded(added, encoderHiddenStates[0]);
         var keysValues = new Dictionary<CrossAttention, Tensor>();
         using Tensor tokens = exec.Converted(encoderHiddenStates, ActivationDType);
-        Collect(this);
+        foreach (CrossAttention attention in Inside<CrossAttention>())
+        {
+            keysValues.Add(attention, attention.KeysValues(exec, tokens));
+        }
         CheckTimestepCond(timestepCond, encoderHiddenStates[0]);
         Tensor guidance = timestepCond.IsNone ? default : exec.Contiguous(timestepCond, ActivationDType);
-        return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added, default), guidance);
+        return new UnetContext(encoderHiddenStates[0], keysValues, EmbedAdded(exec, added), guidance);
+    }
 
-        void Collect(Layer layer)
+    /// <summary>Computes once what depends on the timesteps and the prompt, but not on the latents: what each residual block adds in every step.</summary>
+    /// <param name="exec">Where it runs, and in whose arena the result lies.</param>
+    /// <param name="timesteps">Of every call, each the same for the whole batch.</param>
+    /// <param name="context">The prompt, of which only added conditions matter.</param>
+    public UnetSchedule PrepareSchedule(Exec exec, ReadOnlySpan<float> timesteps, UnetContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        long calls = timesteps.Length, entries = TimeEntries(context), rows = calls * entries;
+        Tensor table = exec.Alloc(ActivationDType, calls, TimeRow(context));
+        var each = new float[rows];
+        for (int i = 0; i < each.Length; i++)
         {
-            if (layer is CrossAttention attention)
-            {
-                keysValues.Add(attention, attention.KeysValues(exec, tokens));
-            }
-            foreach (Layer child in layer.Children)
-            {
-                Collect(child);
-            }
+            each[i] = timesteps[(int)(i / entries)];
         }
+        using Tensor steps = exec.Upload<float>(each, DType.Float32, rows);
+        using Tensor condition = exec.Repeated(context.TimestepCond, rows), added = exec.Repeated(context.AddedEmbedding, rows);
+        using Tensor embedding = EmbedTime(exec, steps, rows, condition, added);
+        long first = 0;
+        foreach (ResnetBlock2D block in _timed)
+        {
+            using Tensor projected = block.ProjectTime(exec, embedding); // [calls*entries,O]
+            long length = entries * block.TimeChannels;
+            exec.Copy(table.Slice(1, first, length), projected.View(calls, length));
+            first += length;
+        }
+        return new UnetSchedule(this, table);
     }
 
     /// <summary>One evaluation, with keys and values of the context made anew.</summary>
@@ -114,15 +135,10 @@ public sealed class UNet2DConditionModel : Layer
         CheckAdded(added, encoderHiddenStates[0]);
         CheckTimesteps(timesteps.Length, sample[0], encoderHiddenStates[0]);
         using Tensor steps = exec.Upload(timesteps, DType.Float32, timesteps.Length);
-        Tensor embedding = EmbedTime(exec, steps, encoderHiddenStates[0], timestepCond);
-        if (add_embedding is not null)
-        {
-            Tensor sum = EmbedAdded(exec, added, embedding);
-            embedding.Dispose();
-            embedding = sum;
-        }
+        using Tensor addedEmbedding = EmbedAdded(exec, added);
+        using Tensor embedding = EmbedTime(exec, steps, encoderHiddenStates[0], timestepCond, addedEmbedding);
         using Tensor tokens = exec.Converted(encoderHiddenStates, ActivationDType);
-        return Denoise(exec, sample, embedding, new AttentionContext(tokens));
+        return Denoise(exec, sample, new TimeContext(embedding), new AttentionContext(tokens));
     }
 
     /// <summary>One evaluation, with what <see cref="PrepareContext"/> made of the prompt.</summary>
@@ -142,30 +158,52 @@ public sealed class UNet2DConditionModel : Layer
         ArgumentNullException.ThrowIfNull(context);
         CheckSample(sample, context.Batch);
         CheckTimesteps(timesteps[0], sample[0], context.Batch);
-        Tensor embedding = EmbedTime(exec, timesteps, context.Batch, context.TimestepCond);
-        if (!context.AddedEmbedding.IsNone)
-        {
-            exec.LinearCombination(embedding, [embedding, context.AddedEmbedding], [1, 1]);
-        }
-        return Denoise(exec, sample, embedding, context.Attention);
+        using Tensor embedding = EmbedTime(exec, timesteps, context.Batch, context.TimestepCond, context.AddedEmbedding);
+        return Denoise(exec, sample, new TimeContext(embedding), context.Attention);
     }
 
-    /// <summary>The numbered parts are those of the reference implementation. Takes the time embedding <c>[1, S or B,T]</c> over.</summary>
-    private Tensor Denoise(Exec exec, Tensor sample, Tensor timeEmbedding, AttentionContext context)
+    /// <summary>One step of a schedule, with what <see cref="PrepareSchedule"/> made of it: <c>unet.Forward(exec, sample, schedule[call], context)</c>.</summary>
+    /// <inheritdoc cref="Forward(Exec, Tensor, ReadOnlySpan{float}, Tensor, AddedConditions, Tensor)"/>
+    public Tensor Forward(Exec exec, Tensor sample, TimeContext time, UnetContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        CheckSample(sample, context.Batch);
+        CheckTimesteps(time.Entries, sample[0], context.Batch);
+        return Denoise(exec, sample, time, context.Attention);
+    }
+
+    /// <summary>Values of a step's row in a <see cref="UnetSchedule"/>: for each residual block in turn <c>[entries,O]</c>.</summary>
+    internal long TimeRow(UnetContext context) => TimeEntries(context) * _timed.Sum(block => block.TimeChannels);
+
+    /// <summary>That row <c>[1,length]</c>, wherever it lies, as the residual blocks take it.</summary>
+    internal TimeContext TimeOf(Tensor row)
+    {
+        var projections = new Dictionary<ResnetBlock2D, Tensor>();
+        long entries = row.Count / _timed.Sum(block => block.TimeChannels), first = 0;
+        foreach (ResnetBlock2D block in _timed)
+        {
+            long length = entries * block.TimeChannels;
+            projections.Add(block, row.Slice(1, first, length).View(entries, block.TimeChannels));
+            first += length;
+        }
+        return new TimeContext(projections, entries);
+    }
+
+    /// <summary>Entries of the batch that have a time embedding of their own, because their prompt adds to it.</summary>
+    private static long TimeEntries(UnetContext context) => context.AddedEmbedding.IsNone && context.TimestepCond.IsNone ? 1 : context.Batch;
+
+    /// <summary>The numbered parts are those of the reference implementation; the first, the time embedding, is made already.</summary>
+    private Tensor Denoise(Exec exec, Tensor sample, TimeContext time, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
-        // 1. time: every residual block takes the SiLU of it
-        Tensor embedding = exec.Activate(timeEmbedding, Activation.Silu);
-        timeEmbedding.Dispose();
-
         // 2. pre-process
         Tensor input = exec.Converted(sample, ActivationDType);
         Tensor hidden = conv_in.Forward(exec, input);
         input.Dispose();
-        if (embedding[0] > hidden[0])
+        if (time.Entries > hidden[0])
         {
             // The parts of the batch differ from here on, not only from the first cross-attention.
-            Tensor each = exec.Repeated(hidden, embedding[0]);
+            Tensor each = exec.Repeated(hidden, time.Entries);
             hidden.Dispose();
             hidden = each;
         }
@@ -174,20 +212,19 @@ public sealed class UNet2DConditionModel : Layer
         var skips = new List<Tensor> { hidden };
         foreach (UnetDownBlock2D block in down_blocks)
         {
-            hidden = block.Forward(exec, hidden, embedding, context, skips);
+            hidden = block.Forward(exec, hidden, time, context, skips);
         }
 
         // 4. mid
-        hidden = mid_block.Forward(exec, hidden, embedding, context);
+        hidden = mid_block.Forward(exec, hidden, time, context);
 
         // 5. up: to the size of the next level's skip connections, which is odd where halving rounded up
         foreach (UnetUpBlock2D block in up_blocks)
         {
             int next = skips.Count - block.SkipCount - 1;
             (int, int) size = next < 0 ? default : ((int)skips[next][1], (int)skips[next][2]);
-            hidden = block.Forward(exec, hidden, embedding, context, skips, size);
+            hidden = block.Forward(exec, hidden, time, context, skips, size);
         }
-        embedding.Dispose();
 
         // 6. post-process
         Tensor normed = conv_norm_out.Forward(exec, hidden, activation: Activation.Silu);
@@ -197,20 +234,24 @@ public sealed class UNet2DConditionModel : Layer
         return output;
     }
 
-    /// <summary>Timesteps <c>[N]</c> to their embedding <c>[N,T]</c>, or <c>[B,T]</c> where each entry of the batch has conditions of its own.</summary>
-    private Tensor EmbedTime(Exec exec, Tensor timesteps, long batch, Tensor condition)
+    /// <summary>
+    /// Timesteps <c>[N]</c> to the SiLU of their embedding <c>[N,T]</c>, or <c>[B,T]</c> where each entry of the batch has conditions <c>[B,D]</c> or an added
+    /// embedding <c>[B,T]</c> of its own.
+    /// </summary>
+    private Tensor EmbedTime(Exec exec, Tensor timesteps, long batch, Tensor condition, Tensor added)
     {
         CheckTimestepCond(condition, batch);
-        using Tensor each = exec.Repeated(timesteps, condition.IsNone && add_embedding is null ? timesteps[0] : batch);
+        using Tensor each = exec.Repeated(timesteps, condition.IsNone && added.IsNone ? timesteps[0] : batch);
         Tensor waves = time_proj.Forward(exec, each); // [N,C0]
         using Tensor converted = exec.Converted(condition, ActivationDType);
-        Tensor embedding = time_embedding.Forward(exec, waves, condition: converted); // [N,T]
+        Tensor embedding = time_embedding.Forward(exec, waves, condition: converted, residual: added); // [N,T]
         waves.Dispose();
+        exec.Activate(embedding, embedding, Activation.Silu);
         return embedding;
     }
 
-    /// <summary>Embedding of pooled text and picture sizes <c>[B,T]</c>, plus <paramref name="residual"/>; none for a model without.</summary>
-    private Tensor EmbedAdded(Exec exec, AddedConditions added, Tensor residual)
+    /// <summary>Embedding of pooled text and picture sizes <c>[B,T]</c>; none for a model without.</summary>
+    private Tensor EmbedAdded(Exec exec, AddedConditions added)
     {
         if (add_embedding is null)
         {
@@ -219,7 +260,7 @@ public sealed class UNet2DConditionModel : Layer
         long batch = added.TimeIds[0], count = added.TimeIds[1];
         Tensor waves = add_time_proj!.Forward(exec, added.TimeIds.View(batch * count)); // [B*N,D]
         using Tensor text = exec.Converted(added.TextEmbeds, ActivationDType);
-        Tensor embedding = add_embedding.Forward(exec, text, waves.View(batch, count * Config.AdditionTimeEmbedDim), residual: residual);
+        Tensor embedding = add_embedding.Forward(exec, text, waves.View(batch, count * Config.AdditionTimeEmbedDim));
         waves.Dispose();
         return embedding;
     }

@@ -45,15 +45,15 @@ public sealed class UnetDownBlock2D : Layer
     /// <summary><c>[B,H,W,inputs]</c> to <c>[B,H/2,W/2,outputs]</c>, sides rounded up; behind attention the batch is the context's, see <see cref="CrossAttention"/>.</summary>
     /// <param name="exec">Where it runs.</param>
     /// <param name="x">The running features.</param>
-    /// <param name="embedding">SiLU of the time embedding.</param>
+    /// <param name="time">The timestep.</param>
     /// <param name="context">What the transformers look at.</param>
     /// <param name="skips">Receives every intermediate result, the returned one last. They are now the list's.</param>
-    public Tensor Forward(Exec exec, Tensor x, Tensor embedding, AttentionContext context, List<Tensor> skips)
+    public Tensor Forward(Exec exec, Tensor x, TimeContext time, AttentionContext context, List<Tensor> skips)
     {
         using TraceScope trace = Trace(exec);
         for (int i = 0; i < resnets.Length; i++)
         {
-            Tensor hidden = resnets[i].Forward(exec, x, embedding);
+            Tensor hidden = resnets[i].Forward(exec, x, time);
             if (attentions.Length > 0)
             {
                 Tensor attended = attentions[i].Forward(exec, hidden, context);
@@ -90,13 +90,13 @@ public sealed class UNetMidBlock2DCrossAttn : Layer
     }
 
     /// <summary><c>[B,H,W,C]</c> to <c>[B,H,W,C]</c>; behind its attention the batch is the context's.</summary>
-    public Tensor Forward(Exec exec, Tensor x, Tensor embedding, AttentionContext context)
+    public Tensor Forward(Exec exec, Tensor x, TimeContext time, AttentionContext context)
     {
         using TraceScope trace = Trace(exec);
-        Tensor hidden = resnets_0.Forward(exec, x, embedding);
+        Tensor hidden = resnets_0.Forward(exec, x, time);
         Tensor attended = attentions_0.Forward(exec, hidden, context);
         hidden.Dispose();
-        Tensor output = resnets_1.Forward(exec, attended, embedding);
+        Tensor output = resnets_1.Forward(exec, attended, time);
         attended.Dispose();
         return output;
     }
@@ -140,11 +140,11 @@ public sealed class UnetUpBlock2D : Layer
     /// <summary><c>[B,H,W,C]</c> to <c>[B,Ho,Wo,outputs]</c>. Takes x and its skip connections over: disposes them after their last use.</summary>
     /// <param name="exec">Where it runs.</param>
     /// <param name="x">The running features.</param>
-    /// <param name="embedding">SiLU of the time embedding.</param>
+    /// <param name="time">The timestep.</param>
     /// <param name="context">What the transformers look at.</param>
     /// <param name="skips">The last <see cref="SkipCount"/> are taken off its end; those of fewer entries, made before the parts of the batch differed, are repeated.</param>
     /// <param name="size">Height and width of the result; by default twice those of x.</param>
-    public Tensor Forward(Exec exec, Tensor x, Tensor embedding, AttentionContext context, List<Tensor> skips, (int Height, int Width) size = default)
+    public Tensor Forward(Exec exec, Tensor x, TimeContext time, AttentionContext context, List<Tensor> skips, (int Height, int Width) size = default)
     {
         using TraceScope trace = Trace(exec);
         for (int i = 0; i < resnets.Length; i++)
@@ -152,7 +152,7 @@ public sealed class UnetUpBlock2D : Layer
             Tensor made = skips[^1];
             skips.RemoveAt(skips.Count - 1);
             Tensor skip = exec.Repeated(made, x[0]);
-            Tensor hidden = resnets[i].Forward(exec, x, embedding, skip);
+            Tensor hidden = resnets[i].Forward(exec, x, time, skip);
             x.Dispose();
             skip.Dispose();
             made.Dispose();
