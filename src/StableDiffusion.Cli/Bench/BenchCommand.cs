@@ -5,7 +5,7 @@ using StableDiffusion.Pipelines;
 
 namespace StableDiffusion.Cli.Bench;
 
-/// <summary><c>bench</c>: times a real architecture with random weights.</summary>
+/// <summary><c>bench</c>: times a real architecture with random weights, or a model.</summary>
 internal sealed class BenchCommand : CliCommand
 {
     private static readonly string Architectures = string.Join(", ", Architecture.All.Select(a => a.Name));
@@ -13,7 +13,9 @@ internal sealed class BenchCommand : CliCommand
     private readonly Option<Architecture?> _arch = OptionFactory.Parsed<Architecture?>("--arch", "NAME", $"Architecture: {Architectures}. [default: sd15]",
         (string text, out Architecture? value) => (value = Architecture.All.FirstOrDefault(a => a.Name == text)) is not null, $"is not an architecture; there are {Architectures}");
 
-    private readonly Option<(int Width, int Height)?> _size = OptionFactory.Parsed<(int, int)?>("--size", "PIXELS", "Size of the picture, as 512 or 768x512, sides multiples of 8. [default: what the architecture was trained at]",
+    private readonly Option<string?> _model = OptionFactory.Text("--model", "PATH", "Load this model, a folder or file as 'generate' takes it, and time it in place of an architecture with random weights.", "-m");
+
+    private readonly Option<(int Width, int Height)?> _size = OptionFactory.Parsed<(int, int)?>("--size", "PIXELS", "Size of the picture, as 512 or 768x512, sides multiples of 8. [default: what the model was trained at]",
         TryParseSize, "is not a size; give pixels, such as 512 or 768x512, in multiples of 8");
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
@@ -27,9 +29,9 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<Precision> _precision = OptionFactory.PrecisionOption();
 
-    private readonly Option<int?> _repeat = OptionFactory.OptionalInt("--repeat", "N", "Runs per phase; the fastest counts, on CUDA the mean of runs queued one behind the other. [default: 1, on CUDA 20]", 1, "-r");
+    private readonly Option<int?> _repeat = OptionFactory.OptionalInt("--repeat", "N", "Runs per phase; the fastest counts, on CUDA (but for load) the mean of runs queued one behind the other. [default: 1, on CUDA 20]", 1, "-r");
 
-    private readonly Option<string[]> _phase = OptionFactory.Texts("--phase", "NAME", $"Run only this phase (may be given several times): {string.Join(", ", BenchPhase.Names)}. [default: all]");
+    private readonly Option<string[]> _phase = OptionFactory.Texts("--phase", "NAME", $"Run only this phase (may be given several times): {string.Join(", ", BenchPhase.Names)}. [default: all; load only with --model]");
 
     private readonly Option<bool> _layers = OptionFactory.Flag("--layers", "Also show what each layer takes by itself, slowest first.");
 
@@ -40,10 +42,10 @@ internal sealed class BenchCommand : CliCommand
     private readonly Terminal _terminal;
     private readonly CancellationToken _cancellation;
 
-    internal BenchCommand(Terminal terminal, CancellationToken cancellation) : base("bench", "Time a real architecture with random weights, without its checkpoint.")
+    internal BenchCommand(Terminal terminal, CancellationToken cancellation) : base("bench", "Time a real architecture with random weights, without its checkpoint, or a model with its own.")
     {
         (_terminal, _cancellation) = (terminal, cancellation);
-        foreach (Option option in new Option[] { _arch, _size, _batch, _dtype, _threads, _device, _precision, _repeat, _phase, _layers, _top, _json })
+        foreach (Option option in new Option[] { _arch, _model, _size, _batch, _dtype, _threads, _device, _precision, _repeat, _phase, _layers, _top, _json })
         {
             Add(option);
         }
@@ -53,6 +55,8 @@ internal sealed class BenchCommand : CliCommand
     /// <inheritdoc />
     internal override string Notes => $$"""
         Phases:
+          load          the model from its files to packed weights, ready for the first step; with --model only. A run right after another finds
+                        the files in the system's cache
           text_encoder  two prompts (positive and negative) through the text encoder(s)
           unet_step     one guided step: one UNet call for both prompts, with what depends on prompts or timesteps alone
                         computed before, as 'generate' does
@@ -72,17 +76,27 @@ internal sealed class BenchCommand : CliCommand
         Examples:
           {{CommandLineApp.Name}} bench --arch sd15 --size 512
           {{CommandLineApp.Name}} bench --arch sdxl --size 1024 --phase vae_decode --layers --dtype bf16
+          {{CommandLineApp.Name}} bench --model sd15.safetensors --phase load --repeat 3
         """;
 
     private int Run(ParseResult parsed)
     {
-        Architecture arch = parsed.GetValue(_arch) ?? Architecture.StableDiffusion15;
-        string[] phases = PhasesOf(parsed.GetValue(_phase) ?? []);
-        (int Width, int Height) size = parsed.GetValue(_size) ?? (arch.Vae.SampleSize, arch.Vae.SampleSize);
-        using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads), parsed.GetValue(_precision));
+        string? model = parsed.GetValue(_model);
+        if (model is not null && parsed.GetValue(_arch) is not null)
+        {
+            throw CliException.Usage("--arch names an architecture for random weights, and a --model brings its own: leave one of them out");
+        }
+        string[] phases = PhasesOf(parsed.GetValue(_phase) ?? [], model is not null);
         var options = new LoadOptions { WeightDType = parsed.GetValue(_dtype)?.DType };
+        BenchCheckpoint? checkpoint = model is null ? null : new BenchCheckpoint(model, options);
+        Architecture arch = checkpoint?.Describe() ?? parsed.GetValue(_arch) ?? Architecture.StableDiffusion15;
+        (int Width, int Height) size = parsed.GetValue(_size) ?? SizeOf(arch);
+        using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads), parsed.GetValue(_precision));
         var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
-            phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers));
+            phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers))
+        {
+            Checkpoint = checkpoint,
+        };
         if (!parsed.GetValue(_json))
         {
             string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads{(parsed.GetValue(_precision) == Precision.Fast ? ", fast" : "")}" : "";
@@ -100,15 +114,24 @@ internal sealed class BenchCommand : CliCommand
         return ExitCode.Ok;
     }
 
-    private static string[] PhasesOf(string[] names)
+    private static string[] PhasesOf(string[] names, bool loads)
     {
         string[] given = [.. names.SelectMany(n => n.Split(',', StringSplitOptions.TrimEntries))];
         if (given.FirstOrDefault(n => !BenchPhase.Names.Contains(n)) is { } unknown)
         {
             throw CliException.Usage($"--phase: '{unknown}' is not a phase; there are {string.Join(", ", BenchPhase.Names)}");
         }
-        return [.. BenchPhase.Names.Where(n => given.Length == 0 || given.Contains(n))];
+        if (!loads && given.Contains(BenchPhase.Load))
+        {
+            throw CliException.Usage($"--phase {BenchPhase.Load} times the loading of a model's files: say which with --model");
+        }
+        return [.. BenchPhase.Names.Where(n => given.Length == 0 ? loads || n != BenchPhase.Load : given.Contains(n))];
     }
+
+    /// <summary>What the UNet was trained at, in pixels.</summary>
+    private static (int Width, int Height) SizeOf(Architecture arch) => arch.Unet.SampleSize is { } latents
+        ? (latents.Width * arch.Vae.ScaleFactor, latents.Height * arch.Vae.ScaleFactor)
+        : (arch.Vae.SampleSize, arch.Vae.SampleSize);
 
     private static bool TryParseSize(string text, out (int, int)? size)
     {

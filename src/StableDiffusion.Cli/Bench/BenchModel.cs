@@ -3,44 +3,61 @@ using StableDiffusion.Models.Unet;
 using StableDiffusion.Models.Vae;
 using StableDiffusion.Native;
 using StableDiffusion.Nn;
+using StableDiffusion.Pipelines;
 using StableDiffusion.Weights;
 
 namespace StableDiffusion.Cli.Bench;
 
-/// <summary>The components of an architecture that some phases need, with random weights, all in memory together as in a pipeline.</summary>
+/// <summary>
+/// The components of an architecture that some phases need, with random weights, or all of a checkpoint's; in memory together as in a pipeline.
+/// </summary>
 internal sealed class BenchModel : IDisposable
 {
+    private readonly BenchSettings _settings;
     private readonly Device _device;
     private readonly List<(Layer Component, LayerBuilder Builder)> _components = [];
     private readonly RandomWeightSource _source;
+    private PipelineComponents? _parts;
 
     /// <summary>Declares the components; <see cref="Load"/> makes them.</summary>
     internal BenchModel(BenchSettings settings, Device device)
     {
-        _device = device;
+        (_settings, _device) = (settings, device);
         _source = new RandomWeightSource(seed: 0, (WeightDType)settings.DType);
-        (int height, int width) = (settings.Height / settings.Arch.Vae.ScaleFactor, settings.Width / settings.Arch.Vae.ScaleFactor);
-        Phases = [.. settings.Phases.Select<string, BenchPhase>(name => name switch
+        if (settings.Checkpoint is { } checkpoint)
         {
-            BenchPhase.TextEncoder => new TextEncoderPhase([.. settings.Arch.TextEncoders.Select(config => Declare(settings.DType, builder => new ClipTextModel(builder, config)))]),
-            BenchPhase.UnetStep => new UnetStepPhase(Declare(settings.DType, builder => new UNet2DConditionModel(builder, settings.Arch.Unet)), settings.Batch, height, width),
-            _ => new VaeDecodePhase(Declare(settings.VaeDType, builder => new AutoencoderKL(builder, settings.Arch.Vae)), settings.Batch, height, width),
-        })];
+            CheckpointBytes = checkpoint.Bytes();
+            return;
+        }
+        Phases = PhasesOver(
+            () => [.. settings.Arch.TextEncoders.Select(config => Declare(settings.DType, builder => new ClipTextModel(builder, config)))],
+            () => Declare(settings.DType, builder => new UNet2DConditionModel(builder, settings.Arch.Unet)),
+            () => Declare(settings.VaeDType, builder => new AutoencoderKL(builder, settings.Arch.Vae)));
+        CheckpointBytes = _components.Sum(c => c.Component.ParameterCount * c.Builder.Storage.Size());
     }
 
-    /// <summary>The phases, in order.</summary>
-    internal IReadOnlyList<BenchPhase> Phases { get; }
+    /// <summary>The phases that compute, in order; of a checkpoint, once it is loaded.</summary>
+    internal IReadOnlyList<BenchPhase> Phases { get; private set; } = [];
 
-    /// <summary>What the weights would take in files of this dtype.</summary>
-    internal long CheckpointBytes => _components.Sum(c => c.Component.ParameterCount * c.Builder.Storage.Size());
+    /// <summary>Bytes of the tensors in the checkpoint's files; of random weights, what they would take in files of this dtype.</summary>
+    internal long CheckpointBytes { get; }
 
     /// <summary>What they take in device memory, packed.</summary>
-    internal long WeightBytes => _components.Sum(c => c.Component.WeightBytes);
+    internal long WeightBytes => _parts?.WeightBytes ?? _components.Sum(c => c.Component.WeightBytes);
 
-    /// <summary>Fills the weights.</summary>
+    /// <summary>What loading the checkpoint took; null for random weights.</summary>
+    internal double? LoadSeconds { get; private set; }
+
+    /// <summary>Loads the checkpoint, or makes the weights.</summary>
     /// <exception cref="OutOfDeviceMemoryException">They do not fit.</exception>
     internal void Load(CancellationToken cancellation)
     {
+        if (_settings.Checkpoint is { } checkpoint)
+        {
+            (_parts, LoadSeconds) = checkpoint.Load(_device, _settings.Phases.Contains(BenchPhase.Load) ? _settings.Repeat : 1, cancellation);
+            Phases = PhasesOver(() => _parts.TextEncoders, () => _parts.Unet, () => _parts.Vae);
+            return;
+        }
         long free = _device.Info.FreeBytes;
         if (CheckpointBytes > free)
         {
@@ -59,7 +76,19 @@ internal sealed class BenchModel : IDisposable
         {
             component.Dispose();
         }
+        _parts?.DisposeParts();
         _source.Dispose();
+    }
+
+    private BenchPhase[] PhasesOver(Func<IReadOnlyList<ClipTextModel>> encoders, Func<UNet2DConditionModel> unet, Func<AutoencoderKL> vae)
+    {
+        (int height, int width) = (_settings.Height / _settings.Arch.Vae.ScaleFactor, _settings.Width / _settings.Arch.Vae.ScaleFactor);
+        return [.. _settings.Phases.Where(name => name != BenchPhase.Load).Select<string, BenchPhase>(name => name switch
+        {
+            BenchPhase.TextEncoder => new TextEncoderPhase(encoders()),
+            BenchPhase.UnetStep => new UnetStepPhase(unet(), _settings.Batch, height, width),
+            _ => new VaeDecodePhase(vae(), _settings.Batch, height, width),
+        })];
     }
 
     private T Declare<T>(DType dtype, Func<LayerBuilder, T> make) where T : Layer

@@ -8,12 +8,13 @@ namespace StableDiffusion.Cli.Bench;
 /// <summary>A part of drawing a picture that is timed by itself. The same calls serve for measuring its memory.</summary>
 internal abstract class BenchPhase(string name)
 {
+    internal const string Load = "load";
     internal const string TextEncoder = "text_encoder";
     internal const string UnetStep = "unet_step";
     internal const string VaeDecode = "vae_decode";
 
-    /// <summary>All names, in the order they run.</summary>
-    internal static readonly string[] Names = [TextEncoder, UnetStep, VaeDecode];
+    /// <summary>All names, in the order they run; <see cref="Load"/> needs a checkpoint.</summary>
+    internal static readonly string[] Names = [Load, TextEncoder, UnetStep, VaeDecode];
 
     internal string Name { get; } = name;
 
@@ -48,7 +49,7 @@ internal abstract class BenchPhase(string name)
 /// <summary>Two prompts of full length through the text encoder(s), as the pipeline asks them.</summary>
 internal sealed class TextEncoderPhase(IReadOnlyList<ClipTextModel> encoders) : BenchPhase(TextEncoder)
 {
-    private const int Begin = 49406, Word = 320, End = 49407;
+    private const int Word = 320;
 
     internal override bool CanBeCaptured => false;
 
@@ -56,7 +57,9 @@ internal sealed class TextEncoderPhase(IReadOnlyList<ClipTextModel> encoders) : 
 
     internal override void Run(Exec exec)
     {
-        int[] prompt = [Begin, .. Enumerable.Repeat(Word, encoders[0].Config.MaxPositionEmbeddings - 2), End];
+        // Begin and end of text are the last two of a vocabulary.
+        int words = encoders[0].Config.VocabSize - 2;
+        int[] prompt = [words, .. Enumerable.Repeat(Math.Min(Word, words - 1), encoders[0].Config.MaxPositionEmbeddings - 2), words + 1];
         foreach (ClipTextModel encoder in encoders)
         {
             // SDXL takes penultimate states, and pooled text from the encoder that has a projection.

@@ -36,6 +36,11 @@ internal sealed record BenchResult(
         {
             terminal.Out.WriteLine(Units.Text($"peak of {DeviceName}{(cuda ? "" : $" on {Threads} thread(s)")}: {peak:0} GFLOP/s (float32)"));
         }
+        if (Phases.FirstOrDefault(phase => phase.Name == BenchPhase.Load) is { } load)
+        {
+            string PerSecond(long bytes) => $"{Units.Bytes((long)(bytes / load.Seconds))}/s";
+            terminal.Out.WriteLine($"loading: {PerSecond(CheckpointBytes)} of files into {PerSecond(WeightBytes)} of packed weights");
+        }
         terminal.Out.WriteLine($"weights {Units.Bytes(WeightBytes)} (in a file {Units.Bytes(CheckpointBytes)}), work {Units.Bytes(ArenaBytes)}, peak of the process {Units.Bytes(PeakBytes)}");
         foreach (PhaseResult phase in Phases.Where(p => p.Layers is not null))
         {

@@ -20,8 +20,17 @@ internal static class BenchRun
     {
         ProcessMemory.ResetPeak();
         using var model = new BenchModel(settings, device);
-        say($"making {Units.Bytes(model.CheckpointBytes)} of random weights");
+        say(settings.Checkpoint is { } checkpoint ? $"loading {checkpoint.Path}" : $"making {Units.Bytes(model.CheckpointBytes)} of random weights");
         model.Load(cancellation);
+        var results = new List<PhaseResult>();
+        if (model.LoadSeconds is { } seconds && settings.Phases.Contains(BenchPhase.Load))
+        {
+            results.Add(new PhaseResult(BenchPhase.Load, seconds, 0, null));
+        }
+        if (model.Phases.Count == 0)
+        {
+            return new BenchResult(settings, device.Info, device.Threads, results, null, model.CheckpointBytes, model.WeightBytes, 0, ProcessMemory.Peak());
+        }
         long arena = model.Phases.Max(phase => Measure(phase, device).PeakBytes);
         long free = device.Info.FreeBytes;
         if (arena > free)
@@ -31,7 +40,6 @@ internal static class BenchRun
         double? peak = MeasurePeak(device);
         using Exec exec = Exec.Create(device, arena);
         exec.Cancellation = cancellation;
-        var results = new List<PhaseResult>();
         foreach (BenchPhase phase in model.Phases)
         {
             say($"running {phase.Name}");

@@ -13,4 +13,8 @@ namespace StableDiffusion.Cli.Bench;
 /// <param name="Phases">Names of the phases to run, in order.</param>
 /// <param name="Repeat">Runs per phase.</param>
 /// <param name="Layers">Whether layers are timed too.</param>
-internal sealed record BenchSettings(Architecture Arch, int Width, int Height, int Batch, DType DType, DType VaeDType, IReadOnlyList<string> Phases, int Repeat, bool Layers);
+internal sealed record BenchSettings(Architecture Arch, int Width, int Height, int Batch, DType DType, DType VaeDType, IReadOnlyList<string> Phases, int Repeat, bool Layers)
+{
+    /// <summary>The checkpoint to load; null for random weights.</summary>
+    public BenchCheckpoint? Checkpoint { get; init; }
+}

@@ -169,9 +169,11 @@ public sealed record PipelineComponents
             loaded.Push(part);
             return part;
         }
+        IReadOnlyList<string> encoders = model.TextEncoders is { Count: > 0 } there ? there : ["text_encoder"]; // Which says what is missing.
+        // A tenth of a second of one core, which weights would keep waiting.
+        var tokenizers = Task.Run(() => encoders.Select(model.LoadTokenizer).ToArray());
         try
         {
-            IReadOnlyList<string> encoders = model.TextEncoders is { Count: > 0 } there ? there : ["text_encoder"]; // Which says what is missing.
             AutoencoderKL vae = Keep(LoadVae());
             UNet2DConditionModel unet = Keep(LoadUnet());
             PredictionType? prediction = options.PredictionType ?? (model.Prediction is null ? PredictionProbe.Ask(unet, device) : null);
@@ -187,7 +189,7 @@ public sealed record PipelineComponents
                 IsCosXlEdit = model.IsCosXlEdit,
                 MemoryLimitBytes = options.MemoryLimitBytes,
                 Scheduler = model.LoadScheduler(prediction),
-                Tokenizers = [.. encoders.Select(model.LoadTokenizer)],
+                Tokenizers = tokenizers.GetAwaiter().GetResult(),
                 TextEncoders = [.. encoders.Select(name => Keep(LoadTextEncoder(name)))],
                 Vae = vae,
                 PreviewVae = options.PreviewVae is { } preview ? Keep(AutoencoderTiny.Load(preview, device, dtype, cancellation: cancellation)) : null,
@@ -202,6 +204,7 @@ public sealed record PipelineComponents
         }
         catch
         {
+            Task.WhenAny(tokenizers).Wait(CancellationToken.None); // The model may be closed next. What failed first is the news.
             foreach (IDisposable part in loaded)
             {
                 part.Dispose();

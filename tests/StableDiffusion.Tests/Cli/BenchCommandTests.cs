@@ -48,6 +48,34 @@ public class BenchCommandTests
         Assert.That(flops, Is.EqualTo(phase.GetProperty("gflops").GetDouble() * phase.GetProperty("seconds").GetDouble()).Within(1).Percent);
     }
 
+    [Test]
+    public void Bench_Model_TimesItsLoadingAndItsPhases()
+    {
+        JsonElement result = CliRunner.Run("bench", "--model", CliRunner.DemoModel, "--phase", "load,text_encoder", "--repeat", "2", "--json").JsonLines.Single();
+        Assert.That(result.GetProperty("arch").GetString(), Is.EqualTo("shapes"));
+        Assert.That(result.GetProperty("size").GetInt32(), Is.EqualTo(128), "what the model's README says it was trained at");
+        JsonElement[] phases = [.. result.GetProperty("phases").EnumerateArray()];
+        Assert.That(phases.Select(p => p.GetProperty("name").GetString()), Is.EqualTo(new[] { "load", "text_encoder" }));
+        Assert.That(phases[0].GetProperty("seconds").GetDouble(), Is.Positive);
+        Assert.That(result.GetProperty("checkpoint_bytes").GetInt64(), Is.Positive);
+        Assert.That(result.GetProperty("weights_bytes").GetInt64(), Is.Positive);
+    }
+
+    [Test]
+    public void Bench_LoadAlone_SaysTheRate()
+    {
+        CliRun run = CliRunner.Run("bench", "--model", CliRunner.DemoModel, "--phase", "load");
+        run.AssertOk();
+        Assert.That(run.Out, Does.Contain("loading:").And.Contain("/s of packed weights"));
+    }
+
+    [Test]
+    public void Bench_LoadWithoutModel_AsksForOne() => CliRunner.Run("bench", "--phase", "load").AssertError(ExitCode.Usage, "load", "--model");
+
+    [Test]
+    public void Bench_ModelAndArchitecture_AreOneTooMany() =>
+        CliRunner.Run("bench", "--arch", "sd15", "--model", CliRunner.DemoModel).AssertError(ExitCode.Usage, "--arch", "--model");
+
     [TestCase(ExitCode.Usage, "--arch", "sd9", "sd15, sd21, sdxl")]
     [TestCase(ExitCode.Usage, "--phase", "vae", "vae_decode")]
     [TestCase(ExitCode.Usage, "--size", "100", "multiples of 8")]
