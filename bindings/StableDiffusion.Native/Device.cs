@@ -17,7 +17,7 @@ public enum Precision
 {
     /// <summary>Products of float32, 16-bit weights widened: what the fixtures' limits hold for.</summary>
     Reference = 0,
-    /// <summary>3x3 convolutions by Winograd's F(4x4,3x3); products of bfloat16 for weights kept so, where the machine has AVX512_BF16. See docs/numerics.md.</summary>
+    /// <summary>3x3 convolutions by Winograd's F(4x4,3x3); products of bfloat16 for weights kept so, with the instruction set avx512bf16. See docs/numerics.md.</summary>
     Fast = 1,
 }
 
@@ -34,8 +34,11 @@ public enum Precision
 /// <param name="ThreadsPerMultiprocessor">CUDA: the most that one holds at a time.</param>
 /// <param name="Lost">Whether a fault ended the device for this process.</param>
 /// <param name="Precision">CPU: how it multiplies.</param>
+/// <param name="MultipliesPairs">CPU: whether weights kept in bfloat16 are multiplied in pairs of it: in fast precision, where the processor does that faster than
+/// products of float32 (AMD Zen 4 and later), or where the device was named <c>cpu:avx512bf16</c>.</param>
 public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes,
-    bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false, Precision Precision = Precision.Reference);
+    bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false, Precision Precision = Precision.Reference,
+    bool MultipliesPairs = false);
 
 /// <summary>A processor or GPU. Thread-safe. Dispose after everything made from it; <see cref="Auto"/> needs no disposing.</summary>
 public sealed class Device : IDisposable
@@ -106,7 +109,7 @@ public sealed class Device : IDisposable
             NativeDeviceInfo info;
             Interop.sdn_device_get_info(Handle, &info).ThrowIfFailed();
             return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes,
-                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0, (Precision)info.Precision);
+                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0, (Precision)info.Precision, info.MultipliesPairs != 0);
         }
     }
 
@@ -126,11 +129,14 @@ public sealed class Device : IDisposable
     /// </summary>
     public DType ActivationDType(DType weights) => Kind == DeviceKind.Cuda ? weights : DType.Float32;
 
-    /// <summary>Measures the float32 multiply-add peak over all threads, in GFLOP/s, in about <paramref name="seconds"/>.</summary>
-    public unsafe double MeasurePeakGflops(double seconds = 0.2)
+    /// <summary>
+    /// Measures the peak of multiply-adds over all threads, in GFLOP/s, in about <paramref name="seconds"/>: of float32, or of pairs of bfloat16 where weights
+    /// of that <paramref name="dtype"/> are multiplied so.
+    /// </summary>
+    public unsafe double MeasurePeakGflops(double seconds = 0.2, DType dtype = DType.Float32)
     {
         double gflops;
-        Interop.sdn_device_measure_peak(Handle, seconds, &gflops).ThrowIfFailed();
+        Interop.sdn_device_measure_peak(Handle, (int)dtype, seconds, &gflops).ThrowIfFailed();
         return gflops;
     }
 

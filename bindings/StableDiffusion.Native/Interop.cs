@@ -71,7 +71,7 @@ internal struct NativeDeviceInfo
     public long TotalBytes, FreeBytes;
     public Bytes128 Name;
     public Bytes32 InstructionSet;
-    public int Multiprocessors, ThreadsPerMultiprocessor, Lost, Precision;
+    public int Multiprocessors, ThreadsPerMultiprocessor, Lost, Precision, MultipliesPairs, Reserved;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -24,7 +24,8 @@ class Tensor(ctypes.Structure):
 class DeviceInfo(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("index", c_int32), ("threads", c_int32), ("emulated", c_int32), ("total_bytes", c_int64),
                 ("free_bytes", c_int64), ("name", c_char * 128), ("instruction_set", c_char * 32), ("multiprocessors", c_int32),
-                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("precision", c_int32)]
+                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("precision", c_int32), ("multiplies_pairs", c_int32),
+                ("reserved", c_int32)]
 
 
 class WeightDesc(ctypes.Structure):
@@ -61,7 +62,7 @@ SIGNATURES = {
     "sdn_device_open": [c_char_p, c_int32, c_int32, POINTER(HANDLE)],
     "sdn_device_close": [HANDLE],
     "sdn_device_get_info": [HANDLE, POINTER(DeviceInfo)],
-    "sdn_device_measure_peak": [HANDLE, c_double, POINTER(c_double)],
+    "sdn_device_measure_peak": [HANDLE, c_int32, c_double, POINTER(c_double)],
     "sdn_exec_create": [HANDLE, c_int32, c_int64, POINTER(HANDLE)],
     "sdn_exec_destroy": [HANDLE],
     "sdn_exec_get_stats": [HANDLE, POINTER(ExecStats)],
@@ -167,7 +168,7 @@ class Device:
 
     def peak_gflops(self, seconds=0.5):
         gflops = c_double()
-        self.library.device_measure_peak(self.handle, seconds, byref(gflops))
+        self.library.device_measure_peak(self.handle, DTYPES[torch.float32], seconds, byref(gflops))
         return gflops.value
 
     def weight(self, kind, parts, biases=None, storage=torch.float32, geglu=False, doubles=False):

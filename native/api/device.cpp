@@ -4,6 +4,7 @@
 
 #include "api/check.h"
 #include "core/device.h"
+#include "core/dtype.h"
 #include "cuda/device.h"
 
 using namespace sdn;
@@ -51,12 +52,15 @@ sdn_status sdn_device_get_context(const sdn_device* device, void** context) {
     });
 }
 
-sdn_status sdn_device_measure_peak(sdn_device* device, double seconds, double* gflops) {
+sdn_status sdn_device_measure_peak(sdn_device* device, int32_t dtype, double seconds, double* gflops) {
     return guard("sdn_device_measure_peak", [&] {
         const sdn_device& d = require(device, "device");
         double& result = require(gflops, "gflops");
         if (!(seconds > 0 && seconds <= 60)) fail(SDN_ERROR_INVALID_ARGUMENT, "seconds is %g, must be more than 0 and at most 60", seconds);
-        result = d.device->measure_peak(seconds);
+        if (dtype != SDN_FLOAT32 && dtype != SDN_FLOAT16 && dtype != SDN_BFLOAT16)
+            fail(SDN_ERROR_INVALID_ARGUMENT, "dtype is %s, must be one that weights are stored in: float32, float16 or bfloat16",
+                 dtype_name(dtype));
+        result = d.device->measure_peak(dtype, seconds);
     });
 }
 

@@ -58,7 +58,7 @@ class Device : public std::enable_shared_from_this<Device> {
 
     virtual std::string name() const = 0;  // "cpu:avx512", "cuda:0"
     virtual sdn_device_info info() const = 0;
-    virtual double measure_peak(double seconds) = 0;  // GFLOP/s
+    virtual double measure_peak(int32_t dtype, double seconds) = 0;  // GFLOP/s, beside weights of that dtype
     virtual int threads() const { return 1; }
     virtual void* context() const { return nullptr; }
     // Whether activations may have this dtype.

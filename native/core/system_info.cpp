@@ -212,6 +212,11 @@ bool cpu_has_avx512bf16() {
     return cpu_has_avx512() && bit(cpuid(7, 1).eax, 5);
 }
 
+bool cpu_pairs_are_fast() {
+    const CpuidWords vendor = cpuid(0);  // "Auth" "enti" "cAMD"
+    return cpu_has_avx512bf16() && vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 && vendor.ecx == 0x444d4163;
+}
+
 std::string cpu_name() {
     char text[49] = "";
     for (uint32_t i = 0; i < 3; ++i) {
@@ -233,6 +238,9 @@ bool cpu_has_avx512() {
     return false;
 }
 bool cpu_has_avx512bf16() {
+    return false;
+}
+bool cpu_pairs_are_fast() {
     return false;
 }
 

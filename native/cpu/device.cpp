@@ -86,6 +86,7 @@ sdn_device_info Device::info() const {
     info.kind = SDN_DEVICE_CPU;
     info.threads = threads_;
     info.precision = precision_;
+    info.multiplies_pairs = multiplies_pairs() ? 1 : 0;
     info.total_bytes = memory.total_bytes;
     info.free_bytes = memory.free_bytes;
     std::snprintf(info.name, sizeof info.name, "%s", cpu_name().c_str());
@@ -93,9 +94,9 @@ sdn_device_info Device::info() const {
     return info;
 }
 
-double Device::measure_peak(double seconds) {
+double Device::measure_peak(int32_t dtype, double seconds) {
     struct Run {
-        const Kernels& kernels;
+        double (*loop)(int64_t multiply_adds);
         int64_t multiply_adds;
         double flops;
     };
@@ -107,7 +108,7 @@ double Device::measure_peak(double seconds) {
             threads_, pieces,
             [](void* context, int64_t index, int) {
                 Run& r = *static_cast<Run*>(context);
-                const double flops = r.kernels.peak_loop(r.multiply_adds);
+                const double flops = r.loop(r.multiply_adds);
                 if (index == 0) r.flops = flops;
             },
             &run);
@@ -115,7 +116,7 @@ double Device::measure_peak(double seconds) {
     };
 
     ThreadPool::instance().ensure(threads_);
-    Run run{kernels_, 1 << 20, 0};
+    Run run{dtype == SDN_BFLOAT16 && multiplies_pairs() ? kernels_.peak_pairs : kernels_.peak_loop, 1 << 20, 0};
     while (time_run(run) < 0.01) run.multiply_adds *= 2;
     const auto begin = Clock::now();
     double best = 0;

@@ -15,11 +15,11 @@ class Device final : public sdn::Device {
 
     std::string name() const override { return std::string("cpu:") + kernels_.name; }
     sdn_device_info info() const override;
-    bool multiplies_pairs() const { return precision_ == SDN_PRECISION_FAST && kernels_.pairs; }
-    double measure_peak(double seconds) override;
+    double measure_peak(int32_t dtype, double seconds) override;
     int threads() const override { return threads_; }
     bool computes_in(int32_t dtype) const override { return dtype == SDN_FLOAT32; }
     bool has_host_memory() const override { return true; }
+    bool multiplies_pairs() const { return precision_ == SDN_PRECISION_FAST && kernels_.pairs; }
     bool shares_weights_with(const sdn::Device& other) const override;
 
     std::shared_ptr<void> allocate(int64_t bytes, const char* purpose) override;

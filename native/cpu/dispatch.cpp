@@ -43,8 +43,11 @@ const Kernels* find_kernels(const char* name) {
 }
 
 const Kernels* best_kernels() {
-    for (const char* name : {"avx512bf16", "avx512", "avx2"})
-        if (const Kernels* kernels = find_kernels(name)) return kernels;
+    static const bool pairs_are_fast = cpu_pairs_are_fast();
+    for (const char* name : {"avx512bf16", "avx512", "avx2"}) {
+        const Kernels* const kernels = find_kernels(name);
+        if (kernels != nullptr && (pairs_are_fast || !kernels->pairs)) return kernels;
+    }
     return &portable::kernels;
 }
 

@@ -42,13 +42,15 @@ struct Kernels {
     void (*layer_norm)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const NormWeight& weight, float eps);
     void (*activation)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, int32_t kind);
 
-    // Runs about `multiply_adds` independent vector multiply-adds in registers; returns the float32 operations done.
+    // Runs about `multiply_adds` independent vector multiply-adds in registers; returns the operations done. peak_pairs: of pairs of
+    // bfloat16, nullptr without `pairs`.
     double (*peak_loop)(int64_t multiply_adds);
+    double (*peak_pairs)(int64_t multiply_adds);
 };
 
 // The kernels of an instruction set by name, or nullptr where this build or machine lacks it.
 const Kernels* find_kernels(const char* name);
-// The best set of this machine.
+// The best set of this machine: avx512bf16 only where pairs are faster than float32.
 const Kernels* best_kernels();
 
 }  // namespace sdn::cpu

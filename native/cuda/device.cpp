@@ -99,7 +99,7 @@ sdn_device_info Device::info() const {
     return info;
 }
 
-double Device::measure_peak(double seconds) {
+double Device::measure_peak(int32_t, double seconds) {
     CudaStream stream(std::static_pointer_cast<Device>(shared_from_this()));
     CudaEvent begin(std::static_pointer_cast<Device>(shared_from_this())), end(std::static_pointer_cast<Device>(shared_from_this()));
     const auto started = std::chrono::steady_clock::now();

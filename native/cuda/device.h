@@ -22,7 +22,7 @@ class Device final : public sdn::Device {
 
     std::string name() const override;
     sdn_device_info info() const override;
-    double measure_peak(double seconds) override;
+    double measure_peak(int32_t dtype, double seconds) override;
     void* context() const override;
     bool computes_in(int32_t dtype) const override { return dtype == SDN_FLOAT32 || dtype == SDN_FLOAT16 || dtype == SDN_BFLOAT16; }
     bool has_host_memory() const override { return runtime_.emulated(); }

@@ -94,8 +94,8 @@ enum { SDN_DEVICE_CPU = 0, SDN_DEVICE_CUDA = 1 };
 /* What a CPU device may do with matrices and convolutions to be faster. */
 enum {
     SDN_PRECISION_REFERENCE = 0, /* products of float32, 16-bit weights widened, one for each term */
-    SDN_PRECISION_FAST = 1 /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; where the machine has AVX512_BF16, products of
-                            * bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
+    SDN_PRECISION_FAST = 1       /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; with the instruction set avx512bf16, products
+                                  * of bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
 };
 
 typedef struct sdn_device_info {
@@ -111,15 +111,17 @@ typedef struct sdn_device_info {
     int32_t threads_per_multiprocessor; /* CUDA: most resident threads; CPU: 0 */
     int32_t lost;                       /* 1 after a fault that ended the device for this process */
     int32_t precision;                  /* SDN_PRECISION_*; CUDA: SDN_PRECISION_REFERENCE */
+    int32_t multiplies_pairs;           /* CPU: 1 where weights stored in bfloat16 are multiplied in pairs of it */
+    int32_t reserved;
 } sdn_device_info;
 
 /* Devices of a kind on this machine. With *count == 0 the reason is in sdn_last_error(). */
 SDN_API sdn_status sdn_device_count(int32_t kind, int32_t* count);
 
 /* Opens "cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", "cuda", "cuda:N" or, in builds with SDN_EMULATION,
- * "cuda:emulated", which runs the CUDA kernels on the CPU. Plain "cpu" takes the best instruction set of the machine, or the one that the
- * environment variable SDN_CPU names. threads: CPU worker threads, 0 = one per available core. precision: SDN_PRECISION_*, of which a CUDA
- * device takes no notice. */
+ * "cuda:emulated", which runs the CUDA kernels on the CPU. Plain "cpu" takes the best instruction set of the machine (avx512bf16 only where
+ * its products are faster than those of float32), or the one that the environment variable SDN_CPU names. threads: CPU worker threads, 0 =
+ * one per available core. precision: SDN_PRECISION_*, of which a CUDA device takes no notice. */
 SDN_API sdn_status sdn_device_open(const char* name, int32_t threads, int32_t precision, sdn_device** device);
 SDN_API sdn_status sdn_device_close(sdn_device* device); /* NULL is fine */
 SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info* info);
@@ -127,9 +129,10 @@ SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info
 /* The CUcontext (the device's primary one) for a caller's own CUDA code; NULL on other devices. */
 SDN_API sdn_status sdn_device_get_context(const sdn_device* device, void** context);
 
-/* Measures what the device's multiply-add units can do at most, in GFLOP/s, in about `seconds`: on a CPU device float32 over all its
- * threads; on a CUDA device float16 with mma.sync over all multiprocessors. */
-SDN_API sdn_status sdn_device_measure_peak(sdn_device* device, double seconds, double* gflops);
+/* Measures what the device's multiply-add units can do at most beside weights of a dtype, in GFLOP/s, in about `seconds`: on a CPU device
+ * over all its threads float32, or pairs of bfloat16 where it multiplies these; on a CUDA device float16 with mma.sync over all
+ * multiprocessors. */
+SDN_API sdn_status sdn_device_measure_peak(sdn_device* device, int32_t dtype, double seconds, double* gflops);
 
 /* Device memory that outlives an exec (latents, prompt embeddings). 64-byte aligned. Freed memory of a CUDA device is used again only
  * when the work queued on it is done. */

@@ -17,7 +17,7 @@ TEST(Abi, StructSizes_EqualWhatCSees) {
 // By hand from sdn.h: every field at its natural alignment, no hidden padding.
 TEST(Abi, StructSizes_AreTheSumsOfTheirFields) {
     EXPECT_EQ(sdn_struct_size(SDN_STRUCT_TENSOR), 8 + 2 * 4 + 8 * 8);
-    EXPECT_EQ(sdn_struct_size(SDN_STRUCT_DEVICE_INFO), 4 * 4 + 2 * 8 + 128 + 32 + 4 * 4);
+    EXPECT_EQ(sdn_struct_size(SDN_STRUCT_DEVICE_INFO), 4 * 4 + 2 * 8 + 128 + 32 + 6 * 4);
     EXPECT_EQ(sdn_struct_size(SDN_STRUCT_WEIGHT_DESC), 6 * 4 + 2 * 8);
     EXPECT_EQ(sdn_struct_size(SDN_STRUCT_WEIGHT_INFO), 2 * 4 + 3 * 8);
     EXPECT_EQ(sdn_struct_size(SDN_STRUCT_EXEC_STATS), 4 * 8);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/system_info.h"
 #include "cpu/kernels.h"
 #include "tests/support.h"
 
@@ -42,6 +43,16 @@ TEST(Device, EnvironmentVariable_ForcesAnInstructionSetOnPlainCpuOnly) {
                  {"SDN_CPU", "mmx", "portable"});
 }
 
+TEST(Device, Pairs_AreMultipliedInFastPrecisionWhereTheyAreFasterOrNamed) {
+    const auto info = [](const char* name, int32_t precision) { return sdn::Device::open(name, "", 1, precision)->info(); };
+    EXPECT_EQ(info("cpu", SDN_PRECISION_FAST).multiplies_pairs, cpu_pairs_are_fast() ? 1 : 0);
+    EXPECT_EQ(info("cpu", SDN_PRECISION_REFERENCE).multiplies_pairs, 0);
+    EXPECT_EQ(info("cpu:portable", SDN_PRECISION_FAST).multiplies_pairs, 0);
+    if (cpu::find_kernels("avx512bf16") == nullptr) return;
+    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_FAST).multiplies_pairs, 1);
+    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_REFERENCE).multiplies_pairs, 0);
+}
+
 TEST(Device, Info_IsFilled) {
     const Device device("cpu:portable", 3);
     sdn_device_info info;
@@ -51,6 +62,8 @@ TEST(Device, Info_IsFilled) {
     EXPECT_EQ(info.index, 0);
     EXPECT_EQ(info.threads, 3);
     EXPECT_EQ(info.precision, SDN_PRECISION_REFERENCE);
+    EXPECT_EQ(info.multiplies_pairs, 0);
+    EXPECT_EQ(info.reserved, 0);
     EXPECT_GT(info.total_bytes, 0);
     EXPECT_GT(info.free_bytes, 0);
     EXPECT_GT(std::strlen(info.name), 0u);
@@ -101,10 +114,19 @@ SDN_FOR_EACH_DEVICE(DevicePeak);
 TEST_P(DevicePeak, MeasurePeak_GivesAPositiveNumber) {
     const Device device(GetParam(), 2);
     double gflops = 0;
-    ok(sdn_device_measure_peak(device, 0.02, &gflops));
+    ok(sdn_device_measure_peak(device, SDN_FLOAT32, 0.02, &gflops));
     EXPECT_GT(gflops, 0.01);
     EXPECT_LT(gflops, 1e6);
-    expect_error(sdn_device_measure_peak(device, 0, &gflops), SDN_ERROR_INVALID_ARGUMENT, {"seconds is 0"});
+    expect_error(sdn_device_measure_peak(device, SDN_FLOAT32, 0, &gflops), SDN_ERROR_INVALID_ARGUMENT, {"seconds is 0"});
+    expect_error(sdn_device_measure_peak(device, SDN_INT32, 1, &gflops), SDN_ERROR_INVALID_ARGUMENT, {"int32", "bfloat16"});
+}
+
+TEST_P(DevicePeak, MeasurePeak_OfPairs_GivesAPositiveNumber) {
+    const Device device(GetParam(), 2, SDN_PRECISION_FAST);
+    double gflops = 0;
+    ok(sdn_device_measure_peak(device, SDN_BFLOAT16, 0.02, &gflops));
+    EXPECT_GT(gflops, 0.01);
+    EXPECT_LT(gflops, 1e6);
 }
 
 }  // namespace sdn::test

@@ -61,36 +61,64 @@ inline float first_lane(Vector v) {
 }
 #endif
 
-}  // namespace peak
+struct Float32 {
+    static constexpr double kOperations = 2.0 * kLanes;
+    Vector factor, addend;
+    Vector operator()(Vector sum) const { return multiply_add(sum, factor, addend); }
+};
+
+#if defined(SDN_MULTIPLIES_PAIRS)
+struct Pairs {
+    static constexpr double kOperations = 4.0 * kLanes;
+    __m512bh a, b;
+    Vector operator()(Vector sum) const { return _mm512_dpbf16_ps(sum, a, b); }
+};
+#endif
 
 // Twelve named accumulators: enough for two units of latency up to 6, and an array of them would be spilled to memory. Each begins with
 // a value of its own that the compiler cannot know, or it would see that some are equal and compute them once.
-inline double peak_loop(int64_t multiply_adds) {
-    using namespace peak;
-    volatile float factor_source = 0.999f, addend_source = 0.001f, start_source = 1.0f, sink;
-    const Vector f = broadcast(factor_source), a = broadcast(addend_source);
+template <class Step>
+double loop(Step step, int64_t multiply_adds) {
+    volatile float start_source = 1.0f, sink;
     Vector s0 = broadcast(start_source), s1 = broadcast(start_source), s2 = broadcast(start_source), s3 = broadcast(start_source);
     Vector s4 = broadcast(start_source), s5 = broadcast(start_source), s6 = broadcast(start_source), s7 = broadcast(start_source);
     Vector s8 = broadcast(start_source), s9 = broadcast(start_source), s10 = broadcast(start_source), s11 = broadcast(start_source);
     const int64_t rounds = multiply_adds / 12 + 1;
     for (int64_t i = 0; i < rounds; ++i) {
-        s0 = multiply_add(s0, f, a);
-        s1 = multiply_add(s1, f, a);
-        s2 = multiply_add(s2, f, a);
-        s3 = multiply_add(s3, f, a);
-        s4 = multiply_add(s4, f, a);
-        s5 = multiply_add(s5, f, a);
-        s6 = multiply_add(s6, f, a);
-        s7 = multiply_add(s7, f, a);
-        s8 = multiply_add(s8, f, a);
-        s9 = multiply_add(s9, f, a);
-        s10 = multiply_add(s10, f, a);
-        s11 = multiply_add(s11, f, a);
+        s0 = step(s0);
+        s1 = step(s1);
+        s2 = step(s2);
+        s3 = step(s3);
+        s4 = step(s4);
+        s5 = step(s5);
+        s6 = step(s6);
+        s7 = step(s7);
+        s8 = step(s8);
+        s9 = step(s9);
+        s10 = step(s10);
+        s11 = step(s11);
     }
     sink = first_lane(s0) + first_lane(s1) + first_lane(s2) + first_lane(s3) + first_lane(s4) + first_lane(s5) + first_lane(s6) +
            first_lane(s7) + first_lane(s8) + first_lane(s9) + first_lane(s10) + first_lane(s11);
     (void)sink;
-    return 2.0 * kLanes * 12.0 * static_cast<double>(rounds);
+    return Step::kOperations * 12.0 * static_cast<double>(rounds);
 }
+
+}  // namespace peak
+
+inline double peak_loop(int64_t multiply_adds) {
+    volatile float factor = 0.999f, addend = 0.001f;
+    return peak::loop(peak::Float32{peak::broadcast(factor), peak::broadcast(addend)}, multiply_adds);
+}
+
+#if defined(SDN_MULTIPLIES_PAIRS)
+inline double peak_pairs(int64_t multiply_adds) {
+    volatile float a = 0.001f, b = 0.001f;
+    const __m512 x = peak::broadcast(a), y = peak::broadcast(b);
+    return peak::loop(peak::Pairs{_mm512_cvtne2ps_pbh(x, x), _mm512_cvtne2ps_pbh(y, y)}, multiply_adds);
+}
+#else
+inline constexpr double (*peak_pairs)(int64_t) = nullptr;
+#endif
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -64,6 +64,8 @@ internal static class Examination
             using Device auto = Device.Open("auto");
             diagnosis.Fact(Heading, "device auto", Failures.Clean(auto.Reason ?? auto.Spec));
             diagnosis.Fact(Heading, "device cpu", $"{info.InstructionSet}, {info.Threads} threads, {cpu.MeasurePeakGflops(0.1):0} GFLOP/s at most (float32)");
+            using Device fast = Device.Open("cpu", 0, Precision.Fast);
+            diagnosis.Fact(Heading, "dtype auto", $"{DTypeNames.Name(new LoadOptions().DTypeFor(cpu))}; with --precision fast {OfFast(fast)}");
             usable = true;
         }
         catch (Exception failure)
@@ -78,6 +80,10 @@ internal static class Examination
         }
         return usable;
     }
+
+    private static string OfFast(Device fast) => DTypeNames.Name(new LoadOptions().DTypeFor(fast)) + (fast.Info.MultipliesPairs
+        ? $", multiplied in pairs, {fast.MeasurePeakGflops(0.1, DType.BFloat16):0} GFLOP/s at most"
+        : " too: products of bfloat16 are not faster here");
 
     private static string Availability(string device)
     {

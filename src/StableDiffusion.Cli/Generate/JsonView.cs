@@ -16,6 +16,7 @@ internal sealed class JsonView(Terminal terminal) : GenerationView(terminal)
         ["model"] = plan.Job.Model,
         ["device"] = plan.Parts.Device.ToString(),
         ["dtype"] = DTypeNames.Name(plan.Parts.Unet.Storage),
+        ["precision"] = plan.Parts.Device.Info.Precision.ToString().ToLowerInvariant(),
         ["vae_dtype"] = DTypeNames.Name(plan.Parts.Vae.Storage),
         ["images"] = plan.Job.Images.Count,
         ["steps"] = plan.Job.Steps,

@@ -14,12 +14,13 @@ public sealed record LoadOptions
 {
     /// <summary>
     /// How weights are stored, and on a CUDA device activations too: Float32, Float16 or BFloat16. Null, on a CUDA device: Float16, and BFloat16
-    /// for a VAE whose config says force_upcast; on a CPU, whose arithmetic is float32 in any case: Float32. diffusers: torch_dtype.
+    /// for a VAE whose config says force_upcast; on a CPU Float32, but BFloat16 where the device multiplies pairs of it
+    /// (<see cref="DeviceInfo.MultipliesPairs"/>, docs/adr/0008-dtype-auto-on-the-cpu.md). diffusers: torch_dtype.
     /// </summary>
     public DType? WeightDType { get; init; }
 
     /// <summary>The type that UNet and text encoders get on a device.</summary>
-    public DType DTypeFor(Device device) => WeightDType ?? (device.Kind == DeviceKind.Cuda ? DType.Float16 : DType.Float32);
+    public DType DTypeFor(Device device) => WeightDType ?? (device.Kind == DeviceKind.Cuda ? DType.Float16 : device.Info.MultipliesPairs ? DType.BFloat16 : DType.Float32);
 
     /// <summary>The type that a VAE gets on a device.</summary>
     public DType DTypeFor(Device device, VaeConfig vae) => WeightDType is null && device.Kind == DeviceKind.Cuda && vae.ForceUpcast ? DType.BFloat16 : DTypeFor(device);

@@ -1,6 +1,8 @@
 using System.Globalization;
 using StableDiffusion.Imaging;
+using StableDiffusion.Native;
 using StableDiffusion.Schedulers;
+using StableDiffusion.Weights;
 
 namespace StableDiffusion.Pipelines;
 
@@ -29,7 +31,7 @@ internal static class RequestDescription
                 Width = shape.ImageWidth,
                 Height = shape.ImageHeight,
                 Model = parts.Name,
-                Other = [.. Others(request, passes, i, seeds.Count).Select(setting => KeyValuePair.Create(setting.Name, setting.Value.ToString(null, CultureInfo.InvariantCulture)))],
+                Other = [.. Others(request, passes, i, seeds.Count).Concat(OfArithmetic(parts)).Select(setting => KeyValuePair.Create(setting.Name, setting.Value.ToString(null, CultureInfo.InvariantCulture)))],
             };
         }
         return described;
@@ -109,6 +111,26 @@ internal static class RequestDescription
         if (handedOver)
         {
             yield return ("Denoising start", request.DenoisingStart!.Value);
+        }
+    }
+
+    /// <summary>How the device multiplied and how the weights were kept, where that is not the usual of its kind: the picture is then not quite that of others.</summary>
+    private static IEnumerable<(string Name, IFormattable Value)> OfArithmetic(PipelineComponents parts)
+    {
+        DeviceInfo device = parts.Device.Info;
+        if (device.Precision != Precision.Reference)
+        {
+            yield return ("Precision", Text($"{device.Precision.ToString().ToLowerInvariant()}"));
+        }
+        DType usual = device.Kind == DeviceKind.Cuda ? DType.Float16 : DType.Float32;
+        if (parts.Unet.Storage != usual)
+        {
+            yield return ("Weight dtype", Text($"{((WeightDType)parts.Unet.Storage).SafetensorsName()}"));
+        }
+        DType usualVae = device.Kind == DeviceKind.Cuda && parts.Vae.Config.ForceUpcast ? DType.BFloat16 : usual;
+        if (parts.Vae.Storage != usualVae && parts.Vae.Storage != parts.Unet.Storage)
+        {
+            yield return ("VAE dtype", Text($"{((WeightDType)parts.Vae.Storage).SafetensorsName()}"));
         }
     }
 

@@ -1,4 +1,5 @@
 using StableDiffusion.Native;
+using StableDiffusion.Pipelines;
 using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Bindings;
@@ -20,6 +21,20 @@ public class DeviceTests
             Assert.That(device.Threads, Is.EqualTo(1));
             Assert.That(info.FreeBytes, Is.InRange(1, info.TotalBytes));
         });
+    }
+
+    [Test]
+    public void MultipliesPairs_OfDevices_DecidesTheDTypeAuto()
+    {
+        foreach (string name in TestDevices.Available.Where(name => name.StartsWith("cpu", StringComparison.Ordinal)).Append("cpu"))
+        {
+            using Device reference = Device.Open(name, 1), fast = Device.Open(name, 1, Precision.Fast);
+            Assert.That(reference.Info.MultipliesPairs, Is.False, $"{name}, reference precision");
+            Assert.That(fast.Info.MultipliesPairs, Is.EqualTo(fast.Info.InstructionSet == "avx512bf16"), $"{name}, fast precision");
+            Assert.That(new LoadOptions().DTypeFor(reference), Is.EqualTo(DType.Float32), $"{name}, reference precision");
+            Assert.That(new LoadOptions().DTypeFor(fast), Is.EqualTo(fast.Info.MultipliesPairs ? DType.BFloat16 : DType.Float32), $"{name}, fast precision");
+            Assert.That(new LoadOptions { WeightDType = DType.Float16 }.DTypeFor(fast), Is.EqualTo(DType.Float16), "given");
+        }
     }
 
     [Test]

@@ -11,7 +11,7 @@ public class DoctorCommandTests
     {
         CliRun run = CliRunner.Run("doctor");
         run.AssertOk();
-        Assert.That(run.Out, Does.Contain("cpu:portable").And.Contain("available").And.Contain("CUDA").And.Contain("free").And.Contain("drawn in").And.Contain("All well"));
+        Assert.That(run.Out, Does.Contain("cpu:portable").And.Contain("available").And.Contain("CUDA").And.Contain("free").And.Contain("dtype auto").And.Contain("--precision fast").And.Contain("drawn in").And.Contain("All well"));
     }
 
     [Test]

@@ -41,6 +41,21 @@ public class GenerateCommandTests
         Assert.That(CliRunner.Run("inspect", file).Out, Does.Contain("a red circle").And.Contain("1024").And.Contain("32x32"));
     }
 
+    [TestCase("reference", "fp32", null, null)]
+    [TestCase("fast", "fp32", "fast", null)]
+    [TestCase("reference", "bf16", null, "BF16")]
+    [TestCase("fast", "fp16", "fast", "F16")]
+    public void Generate_PrecisionAndDType_AreInThePngWhereTheyAreNotTheDefault(string precision, string dtype, string? precisionTold, string? dtypeTold)
+    {
+        string file = _folder["x.png"];
+        CliRun run = Generate("a ring", "--seed", "1", "--device", "cpu", "--precision", precision, "--dtype", dtype, "--json", "-o", file);
+        run.AssertOk();
+        Assert.That((run.JsonLines[0].GetProperty("precision").GetString(), run.JsonLines[0].GetProperty("dtype").GetString()), Is.EqualTo((precision, dtype)));
+        JsonElement other = CliRunner.Run("inspect", file, "--json").JsonLines.Single().GetProperty("parameters").GetProperty("other");
+        string? Told(string key) => other.TryGetProperty(key, out JsonElement value) ? value.GetString() : null;
+        Assert.That((Told("Precision"), Told("Weight dtype"), Told("VAE dtype")), Is.EqualTo((precisionTold, dtypeTold, (string?)null)));
+    }
+
     [TestCase("cuda")]
     [TestCase("rtx 3060")]
     public void Generate_RngOfAGpu_IsAnotherPictureThatTheOptionRepeats(string rng)
