@@ -1,4 +1,5 @@
 using System.CommandLine;
+using StableDiffusion.Cli.Bench.Peers;
 using StableDiffusion.Models;
 using StableDiffusion.Native;
 using StableDiffusion.Pipelines;
@@ -20,7 +21,7 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
 
-    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, and on CUDA fp16 with a bf16 VAE]",
+    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, or bf16 with --precision fast where that is faster, and on CUDA fp16 with a bf16 VAE]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
@@ -37,6 +38,12 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _top = OptionFactory.Int("--top", "N", "How many layers to show per phase; 0 shows all.", 30, 0, int.MaxValue);
 
+    private readonly Option<bool> _compare = OptionFactory.Flag("--compare", "Also time the same phases in the peers found on this machine: PyTorch, diffusers, stable-diffusion.cpp. CPU only.");
+
+    private readonly Option<string> _python = OptionFactory.TextWithDefault("--python", "PATH", "With --compare: the Python that has torch, and maybe diffusers.", OperatingSystem.IsWindows() ? "python" : "python3");
+
+    private readonly Option<string?> _cpp = OptionFactory.Text("--sd-cpp", "PATH", "With --compare: the program of stable-diffusion.cpp. [default: sd-cli or sd on the PATH]");
+
     private readonly Option<bool> _json = OptionFactory.Flag("--json", "Print exactly one JSON object.");
 
     private readonly Terminal _terminal;
@@ -45,7 +52,7 @@ internal sealed class BenchCommand : CliCommand
     internal BenchCommand(Terminal terminal, CancellationToken cancellation) : base("bench", "Time a real architecture with random weights, without its checkpoint, or a model with its own.")
     {
         (_terminal, _cancellation) = (terminal, cancellation);
-        foreach (Option option in new Option[] { _arch, _model, _size, _batch, _dtype, _threads, _device, _precision, _repeat, _phase, _layers, _top, _json })
+        foreach (Option option in new Option[] { _arch, _model, _size, _batch, _dtype, _threads, _device, _precision, _repeat, _phase, _layers, _top, _compare, _python, _cpp, _json })
         {
             Add(option);
         }
@@ -63,18 +70,24 @@ internal sealed class BenchCommand : CliCommand
           vae_decode    the batch from latents to pixels, one picture after another, as 'generate' does
 
         The parts that the phases need are loaded together, as for 'generate', so the peak memory is that of a real picture.
-        GFLOP/s counts 2 per multiply-add of the matrix work that is done. The share is that of the peak measured on the same threads.
+        GFLOP/s counts 2 per multiply-add of the matrix work that is done, for a convolution those of its plain form: Winograd's algorithm does with fewer.
+        The share is that of the peak measured on the same threads: of float32, or of pairs of bfloat16 where bf16 weights are multiplied so.
 
         On CUDA the time is that between two events on the device, after a first run that does not count. The UNet step and the decoder are
         captured and replayed as graphs, as 'generate' replays the UNet; "op by op" is the time without.
 
+        --compare gives PyTorch and diffusers the same architecture with random weights, at the same threads, size and batch, in fp32 and bf16 (or the
+        --dtype given): the best of --repeat runs behind one that does not count. stable-diffusion.cpp draws two steps with the --model, and its own log
+        tells the times. What is not found is a line that says how to add it.
+
         JSON:
-          {"arch","size","batch","dtype","vae_dtype","threads","device","phases":[{"name","seconds","gflops","peak_share"}],
+          {"arch","size","batch","dtype","vae_dtype","precision","threads","device","peak_gflops","phases":[{"name","seconds","gflops","peak_share"}],
            "checkpoint_bytes","weights_bytes","work_bytes","peak_bytes"}; --layers adds "layers":[{"path","calls","seconds","gflops","peak_share"}]
-          to a phase; on CUDA a phase that was replayed as a graph has "eager_seconds", and peak_share is null where no peak is known
+          to a phase; --compare adds "peers":[{"program","dtype","seconds":{"unet_step",...},"note"}]; on CUDA a phase that was replayed as a graph has "eager_seconds", and peak_share is null where no peak is known
 
         Examples:
           {{CommandLineApp.Name}} bench --arch sd15 --size 512
+          {{CommandLineApp.Name}} bench --phase unet_step --precision fast --compare
           {{CommandLineApp.Name}} bench --arch sdxl --size 1024 --phase vae_decode --layers --dtype bf16
           {{CommandLineApp.Name}} bench --model sd15.safetensors --phase load --repeat 3
         """;
@@ -97,12 +110,25 @@ internal sealed class BenchCommand : CliCommand
         {
             Checkpoint = checkpoint,
         };
+        if (parsed.GetValue(_compare) && device.Kind == DeviceKind.Cuda)
+        {
+            throw CliException.Usage("--compare is for the processor: give --device cpu, or leave --compare out");
+        }
+        Action<string> say = parsed.GetValue(_json) ? _ => { } : _terminal.Err.WriteLine;
         if (!parsed.GetValue(_json))
         {
-            string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads{(parsed.GetValue(_precision) == Precision.Fast ? ", fast" : "")}" : "";
+            string threads = device.Kind == DeviceKind.Cpu ? $", {device.Threads} threads, {device.Info.Precision.ToString().ToLowerInvariant()} precision" : "";
             _terminal.Err.WriteLine($"{arch.Title}, {size.Width}x{size.Height}, batch {settings.Batch}, {DTypeNames.Name(settings.DType)} on {device} ({device.Info.InstructionSet}{threads})");
         }
-        BenchResult result = BenchRun.Run(settings, device, parsed.GetValue(_json) ? _ => { } : _terminal.Err.WriteLine, _cancellation);
+        BenchResult result = BenchRun.Run(settings, device, say, _cancellation);
+        if (parsed.GetValue(_compare))
+        {
+            var choice = new PeerChoice(parsed.GetRequiredValue(_python), parsed.GetValue(_cpp), model, options.WeightDType is { } one ? [DTypeNames.Name(one)] : ["fp32", "bf16"]);
+            result = result with
+            {
+                Peers = [.. TorchPeers.Measure(settings, choice, device.Threads, say, _cancellation), .. CppPeer.Measure(settings, choice, device.Threads, say, _cancellation)],
+            };
+        }
         if (parsed.GetValue(_json))
         {
             _terminal.Out.WriteLine(result.ToJson().ToJsonString(Json.Options));

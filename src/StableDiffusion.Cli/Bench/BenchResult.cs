@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using StableDiffusion.Cli.Bench.Peers;
 using StableDiffusion.Native;
 
 namespace StableDiffusion.Cli.Bench;
@@ -21,6 +22,11 @@ internal sealed record BenchResult(
     /// <summary>A name that opens this device again.</summary>
     private string DeviceName => Device.Kind == DeviceKind.Cpu ? $"cpu:{Device.InstructionSet}" : Device.Emulated ? "cuda:emulated" : Units.Text($"cuda:{Device.Index}");
 
+    /// <summary>What other programs took, if that was asked for.</summary>
+    internal IReadOnlyList<PeerResult>? Peers { get; init; }
+
+    private string PrecisionName => Device.Precision.ToString().ToLowerInvariant();
+
     internal void Write(Terminal terminal, int top)
     {
         bool cuda = Device.Kind == DeviceKind.Cuda;
@@ -34,7 +40,9 @@ internal sealed record BenchResult(
         phases.WriteTo(terminal);
         if (PeakGflops is { } peak)
         {
-            terminal.Out.WriteLine(Units.Text($"peak of {DeviceName}{(cuda ? "" : $" on {Threads} thread(s)")}: {peak:0} GFLOP/s (float32)"));
+            string of = cuda ? "float16" : Device.MultipliesPairs && Settings.DType == DType.BFloat16 ? "pairs of bfloat16" : "float32";
+            string where = cuda ? "" : $" on {Threads} thread(s), {PrecisionName} precision";
+            terminal.Out.WriteLine(Units.Text($"peak of {DeviceName}{where}: {peak:0} GFLOP/s ({of})"));
         }
         if (Phases.FirstOrDefault(phase => phase.Name == BenchPhase.Load) is { } load)
         {
@@ -42,6 +50,11 @@ internal sealed record BenchResult(
             terminal.Out.WriteLine($"loading: {PerSecond(CheckpointBytes)} of files into {PerSecond(WeightBytes)} of packed weights");
         }
         terminal.Out.WriteLine($"weights {Units.Bytes(WeightBytes)} (in a file {Units.Bytes(CheckpointBytes)}), work {Units.Bytes(ArenaBytes)}, peak of the process {Units.Bytes(PeakBytes)}");
+        if (Peers is not null)
+        {
+            terminal.Out.WriteLine();
+            WritePeers(terminal, Peers);
+        }
         foreach (PhaseResult phase in Phases.Where(p => p.Layers is not null))
         {
             terminal.Out.WriteLine();
@@ -49,21 +62,52 @@ internal sealed record BenchResult(
         }
     }
 
-    internal JsonObject ToJson() => new()
+    internal JsonObject ToJson()
+    {
+        JsonObject json = FiguresToJson();
+        if (Peers is not null)
+        {
+            json["peers"] = new JsonArray([.. Peers.Select(peer => new JsonObject
+            {
+                ["program"] = peer.Program,
+                ["dtype"] = peer.DType,
+                ["seconds"] = new JsonObject(peer.Seconds.Select(phase => KeyValuePair.Create(phase.Key, (JsonNode?)Math.Round(phase.Value, 6)))),
+                ["note"] = peer.Note,
+            })]);
+        }
+        return json;
+    }
+
+    private JsonObject FiguresToJson() => new()
     {
         ["arch"] = Settings.Arch.Name,
         ["size"] = Settings.Width == Settings.Height ? Settings.Width : $"{Settings.Width}x{Settings.Height}",
         ["batch"] = Settings.Batch,
         ["dtype"] = DTypeNames.Name(Settings.DType),
         ["vae_dtype"] = DTypeNames.Name(Settings.VaeDType),
+        ["precision"] = PrecisionName,
         ["threads"] = Threads,
         ["device"] = DeviceName,
+        ["peak_gflops"] = PeakGflops is { } peak ? Math.Round(peak, 1) : null,
         ["phases"] = new JsonArray([.. Phases.Select(PhaseToJson)]),
         ["checkpoint_bytes"] = CheckpointBytes,
         ["weights_bytes"] = WeightBytes,
         ["work_bytes"] = ArenaBytes,
         ["peak_bytes"] = PeakBytes,
     };
+
+    /// <summary>Seconds by program and phase, each with how many times ours that is.</summary>
+    private void WritePeers(Terminal terminal, IReadOnlyList<PeerResult> peers)
+    {
+        var table = new TextTable(["program", "dtype", .. Phases.Select(phase => $"{phase.Name}>"), "note"]);
+        table.Add([$"StableDiffusion.Native, {PrecisionName}", DTypeNames.Name(Settings.DType), .. Phases.Select(phase => Seconds(phase.Seconds)), ""]);
+        foreach (PeerResult peer in peers)
+        {
+            table.Add([peer.Program, peer.DType ?? "", .. Phases.Select(phase => peer.Seconds.TryGetValue(phase.Name, out double seconds)
+                ? Units.Text($"{Seconds(seconds)} ({seconds / phase.Seconds:0.0}x)") : ""), peer.Note ?? ""]);
+        }
+        table.WriteTo(terminal);
+    }
 
     private void WriteLayers(Terminal terminal, PhaseResult phase, int top)
     {

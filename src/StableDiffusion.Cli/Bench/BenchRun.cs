@@ -37,7 +37,7 @@ internal static class BenchRun
         {
             throw new OutOfDeviceMemoryException($"Running {settings.Width}x{settings.Height} in batches of {settings.Batch}", arena, free, "Use a smaller --size or --batch.");
         }
-        double? peak = MeasurePeak(device);
+        double? peak = MeasurePeak(device, settings.DType);
         using Exec exec = Exec.Create(device, arena);
         exec.Cancellation = cancellation;
         foreach (BenchPhase phase in model.Phases)
@@ -50,16 +50,16 @@ internal static class BenchRun
             phase.Release();
         }
         // Other work on the machine can only lower it, so the better of two is nearer to the truth.
-        peak = peak is { } first ? Math.Max(first, MeasurePeak(device) ?? 0) : null;
+        peak = peak is { } first ? Math.Max(first, MeasurePeak(device, settings.DType) ?? 0) : null;
         return new BenchResult(settings, device.Info, device.Threads, results, peak, model.CheckpointBytes, model.WeightBytes, arena, ProcessMemory.Peak());
     }
 
-    /// <summary>The device's peak; null where it cannot be measured.</summary>
-    private static double? MeasurePeak(Device device)
+    /// <summary>The device's peak beside weights of that type; null where it cannot be measured.</summary>
+    private static double? MeasurePeak(Device device, DType weights)
     {
         try
         {
-            return device.MeasurePeakGflops(PeakSeconds);
+            return device.MeasurePeakGflops(PeakSeconds, weights);
         }
         catch (NotSupportedException)
         {

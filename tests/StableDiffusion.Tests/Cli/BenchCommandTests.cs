@@ -1,5 +1,6 @@
 using System.Text.Json;
 using StableDiffusion.Cli;
+using StableDiffusion.Tests.Support;
 
 namespace StableDiffusion.Tests.Cli;
 
@@ -14,7 +15,7 @@ public class BenchCommandTests
         Assert.That(run.Error, Is.Empty);
         JsonElement result = run.JsonLines.Single();
         Assert.That(result.EnumerateObject().Select(p => p.Name),
-            Is.EqualTo(new[] { "arch", "size", "batch", "dtype", "vae_dtype", "threads", "device", "phases", "checkpoint_bytes", "weights_bytes", "work_bytes", "peak_bytes" }));
+            Is.EqualTo(new[] { "arch", "size", "batch", "dtype", "vae_dtype", "precision", "threads", "device", "peak_gflops", "phases", "checkpoint_bytes", "weights_bytes", "work_bytes", "peak_bytes" }));
         Assert.That(result.GetProperty("arch").GetString(), Is.EqualTo("sd15"));
         Assert.That(result.GetProperty("size").GetInt32(), Is.EqualTo(512));
         Assert.That(result.GetProperty("batch").GetInt32(), Is.EqualTo(1));
@@ -30,6 +31,20 @@ public class BenchCommandTests
         // 2 prompts x 12 layers; the op counts in the literature give 13.3 GFLOP per prompt with 1.6 % of it in attention.
         double flops = phase.GetProperty("gflops").GetDouble() * phase.GetProperty("seconds").GetDouble();
         Assert.That(flops, Is.EqualTo(26.6).Within(0.5));
+    }
+
+    [TestCase("cpu:portable", "fp32", "float32")]
+    [TestCase("cpu:avx2", "fp32", "float32")]
+    [TestCase("cpu:avx512", "fp32", "float32")]
+    [TestCase("cpu:avx512bf16", "fp32", "float32")]
+    [TestCase("cpu:avx512bf16", "bf16", "pairs of bfloat16")]
+    public void Bench_LayersOfFastPrecision_SayItAndHaveTheirShareOfThePeak(string device, string dtype, string peak)
+    {
+        Assume.That(TestDevices.Available.Contains(device), "this machine has no such instruction set");
+        CliRun run = CliRunner.Run("bench", "--phase", "vae_decode", "--size", "64", "--dtype", dtype, "--precision", "fast", "--device", device, "--layers", "--top", "0");
+        run.AssertOk();
+        Assert.That(run.Out, Does.Contain("fast precision").And.Contain($"({peak})"));
+        Assert.That(run.Out.Split('\n').Where(line => line.Contains(".conv")), Is.Not.Empty.And.All.Contain(" %"));
     }
 
     [Test]

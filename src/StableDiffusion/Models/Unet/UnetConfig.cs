@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Text.Json.Nodes;
+using StableDiffusion.Models.SingleFile;
 
 namespace StableDiffusion.Models.Unet;
 
@@ -98,6 +100,9 @@ public sealed record UnetConfig
 
     /// <summary>Channels of the time embedding.</summary>
     public int TimeEmbedDim => TimeEmbeddingDim ?? 4 * BlockOutChannels[0];
+
+    /// <summary>The configuration as diffusers' <c>config.json</c>.</summary>
+    public JsonObject ToJson() => ConfigJson.Of(this);
 
     /// <summary>Reads <c>config.json</c> in the component's folder.</summary>
     /// <exception cref="InvalidConfigException">It is missing, malformed or asks for something that is not supported.</exception>

@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Text.Json.Nodes;
+using StableDiffusion.Models.SingleFile;
 
 namespace StableDiffusion.Models.Vae;
 
@@ -46,6 +48,9 @@ public sealed record VaeConfig
 
     /// <summary>Pixels per latent, along each side: 8 for Stable Diffusion.</summary>
     public int ScaleFactor => 1 << (BlockOutChannels.Length - 1);
+
+    /// <summary>The configuration as diffusers' <c>config.json</c>.</summary>
+    public JsonObject ToJson() => ConfigJson.Of(this);
 
     /// <summary>Reads <c>config.json</c> in the component's folder.</summary>
     /// <exception cref="InvalidConfigException">It is missing, malformed or asks for something that is not supported.</exception>
