@@ -19,6 +19,8 @@ public enum DType
     Int64 = 5,
     /// <summary>Unsigned byte.</summary>
     UInt8 = 6,
+    /// <summary>Signed byte times a scale: how a CPU device may keep weights; no tensor has it.</summary>
+    Int8 = 7,
 }
 
 /// <summary>Facts about element types.</summary>
@@ -30,7 +32,7 @@ public static class DTypes
         DType.Float32 or DType.Int32 => 4,
         DType.Float16 or DType.BFloat16 => 2,
         DType.Float64 or DType.Int64 => 8,
-        DType.UInt8 => 1,
+        DType.UInt8 or DType.Int8 => 1,
         _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "unknown dtype"),
     };
 }

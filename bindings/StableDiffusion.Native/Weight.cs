@@ -37,12 +37,16 @@ public sealed class Weight : IDisposable
     /// <summary>Packs a weight from its logical parts, stacked along the output (query | key | value). Thread-safe.</summary>
     /// <param name="device">Where it will be used.</param>
     /// <param name="kind">What for.</param>
-    /// <param name="storage">Float32, Float16 or BFloat16; norms and biases are kept in Float32.</param>
+    /// <param name="storage">
+    /// Float32, Float16 or BFloat16; norms and biases are kept in Float32. Int8 for matrices and convolutions whose inputs come in fours, on a CPU with
+    /// AVX512_VNNI.
+    /// </param>
     /// <param name="parts">The parts; only a matrix may have more than one.</param>
     /// <param name="biases">One per part, or none. A norm's shift is its bias.</param>
     /// <param name="geglu">Two parts, values and gates, for <see cref="Activation.Geglu"/>.</param>
     /// <param name="doubles">A 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it.</param>
     /// <exception cref="ArgumentException">Shapes or dtypes that do not fit the kind.</exception>
+    /// <exception cref="NotSupportedException">Int8, where the device does not multiply bytes.</exception>
     /// <exception cref="OutOfDeviceMemoryException">It does not fit.</exception>
     public static unsafe Weight Create(Device device, WeightKind kind, DType storage, ReadOnlySpan<HostView> parts, ReadOnlySpan<HostView> biases = default,
         bool geglu = false, bool doubles = false)
@@ -100,10 +104,10 @@ public sealed class Weight : IDisposable
     /// <summary>Device memory it takes.</summary>
     public long Bytes { get; }
 
-    /// <summary>The logical weight in its storage type, parts stacked; and its bias, empty when it has none is left untouched.</summary>
+    /// <summary>The logical weight in its storage type (Int8: in Float32, what the bytes stand for), parts stacked; and its bias, empty when it has none is left untouched.</summary>
     public unsafe void Unpack(Span<byte> values, Span<float> bias)
     {
-        long needed = Rows * Columns * Storage.Size();
+        long needed = Rows * Columns * (Storage == DType.Int8 ? DType.Float32 : Storage).Size();
         if (values.Length != 0 && values.Length < needed)
         {
             throw new ArgumentException($"the weight has {needed} bytes, the buffer {values.Length}", nameof(values));

@@ -57,8 +57,10 @@ void check_biases(const sdn_weight_desc& desc) {
 void check_desc(const sdn_weight_desc& desc) {
     if (desc.kind < SDN_WEIGHT_MATRIX || desc.kind > SDN_WEIGHT_EMBEDDING)
         fail(SDN_ERROR_INVALID_ARGUMENT, "unknown weight kind %d", desc.kind);
-    if (desc.storage != SDN_FLOAT32 && desc.storage != SDN_FLOAT16 && desc.storage != SDN_BFLOAT16)
-        fail(SDN_ERROR_INVALID_ARGUMENT, "storage is %s, must be float32, float16 or bfloat16", dtype_name(desc.storage));
+    if (desc.storage != SDN_FLOAT32 && desc.storage != SDN_FLOAT16 && desc.storage != SDN_BFLOAT16 && desc.storage != SDN_INT8)
+        fail(SDN_ERROR_INVALID_ARGUMENT, "storage is %s, must be float32, float16, bfloat16 or int8", dtype_name(desc.storage));
+    if (desc.storage == SDN_INT8 && desc.kind != SDN_WEIGHT_MATRIX && desc.kind != SDN_WEIGHT_CONV2D)
+        fail(SDN_ERROR_INVALID_ARGUMENT, "storage is int8, which is for matrices and convolutions");
     require(desc.parts, "parts");
     const int32_t most = desc.kind == SDN_WEIGHT_MATRIX ? 64 : 1;
     if (desc.part_count < 1 || desc.part_count > most)
@@ -66,6 +68,8 @@ void check_desc(const sdn_weight_desc& desc) {
              most > 1 ? " to 64" : " for this kind of weight");
     check_ranks(desc);
     check_biases(desc);
+    if (desc.storage == SDN_INT8 && desc.parts[0].shape[1] % 4 != 0)
+        fail(SDN_ERROR_SHAPE, "parts[0] is %s: storage in int8 needs inputs in fours", shape_text(desc.parts[0]).c_str());
     if (desc.doubles != 0 && (desc.kind != SDN_WEIGHT_CONV2D || desc.parts[0].shape[2] != 3 || desc.parts[0].shape[3] != 3))
         fail(SDN_ERROR_INVALID_ARGUMENT, "doubles is for 3x3 convolutions, but parts[0] is %s", shape_text(desc.parts[0]).c_str());
     if (desc.geglu != 0) {

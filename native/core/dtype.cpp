@@ -11,13 +11,13 @@ bool is_dtype(int32_t dtype) {
 }
 
 int64_t dtype_bytes(int32_t dtype) {
-    constexpr int64_t kBytes[] = {4, 2, 2, 8, 4, 8, 1};
-    return is_dtype(dtype) ? kBytes[dtype] : 0;
+    constexpr int64_t kBytes[] = {4, 2, 2, 8, 4, 8, 1, 1};
+    return is_dtype(dtype) || dtype == SDN_INT8 ? kBytes[dtype] : 0;
 }
 
 const char* dtype_name(int32_t dtype) {
-    constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "float64", "int32", "int64", "uint8"};
-    return is_dtype(dtype) ? kNames[dtype] : "unknown dtype";
+    constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "float64", "int32", "int64", "uint8", "int8"};
+    return is_dtype(dtype) || dtype == SDN_INT8 ? kNames[dtype] : "unknown dtype";
 }
 
 bool is_float_dtype(int32_t dtype) {

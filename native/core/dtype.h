@@ -7,7 +7,7 @@
 
 namespace sdn {
 
-bool is_dtype(int32_t dtype);
+bool is_dtype(int32_t dtype);           // of tensors; SDN_INT8 is for weights only
 int64_t dtype_bytes(int32_t dtype);     // 0 for an unknown one
 const char* dtype_name(int32_t dtype);  // "float32"; "unknown dtype"
 bool is_float_dtype(int32_t dtype);

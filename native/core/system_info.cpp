@@ -217,6 +217,10 @@ bool cpu_pairs_are_fast() {
     return cpu_has_avx512bf16() && vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 && vendor.ecx == 0x444d4163;
 }
 
+bool cpu_has_avx512vnni() {
+    return cpu_has_avx512() && bit(cpuid(7).ecx, 11);
+}
+
 std::string cpu_name() {
     char text[49] = "";
     for (uint32_t i = 0; i < 3; ++i) {
@@ -241,6 +245,9 @@ bool cpu_has_avx512bf16() {
     return false;
 }
 bool cpu_pairs_are_fast() {
+    return false;
+}
+bool cpu_has_avx512vnni() {
     return false;
 }
 

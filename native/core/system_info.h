@@ -29,7 +29,8 @@ std::string cpu_name();
 // Instruction sets that both processor and system support, as the CPU kernels need them.
 bool cpu_has_avx2();        // AVX2, FMA, F16C
 bool cpu_has_avx512();      // AVX-512 F, BW, VL, DQ besides
-bool cpu_has_avx512bf16();  // AVX512_BF16 besides
+bool cpu_has_avx512bf16();  // AVX-512 and AVX512_BF16
+bool cpu_has_avx512vnni();  // AVX-512 and AVX512_VNNI
 
 // Whether AVX512_BF16 multiplies pairs of bfloat16 faster than AVX-512 multiplies float32: on AMD processors (Zen 4 and later) at twice the
 // rate; on Intel's, with two float32 units and one for pairs, at half to once.

@@ -120,7 +120,7 @@ void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const Packed
         multiply_matrix(exec, RowLoader{loader.x, loader.channels, nullptr, 0}, rows, weight, epilogue);
     else if (winograd_pays(loader, x.shape[0], weight))
         conv2d_winograd(exec, loader, x.shape[0], weight, epilogue);
-    else if (doubles_the_image(x, weight, params))
+    else if (weight.storage != SDN_INT8 && doubles_the_image(x, weight, params))
         conv2d_doubled(exec, x, weight, loader, epilogue);
     else
         multiply_matrix(exec, loader, rows, weight, epilogue);

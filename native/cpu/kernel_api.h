@@ -18,8 +18,10 @@ namespace cpu {
 
 // A matrix or convolution weight packed for the microkernel: see cpu/gemm/pack.inl.h for the layout.
 struct PackedMatrix {
-    void* data = nullptr;   // panels, in `storage`
-    float* bias = nullptr;  // in packed column order, padded with zeros to panel_count * panel_width; or nullptr
+    void* data = nullptr;     // panels, in `storage`
+    float* bias = nullptr;    // in packed column order, padded with zeros to panel_count * panel_width; or nullptr
+    float* scales = nullptr;  // SDN_INT8: of each panel, block of K and column; a byte times its scale is the weight
+    int32_t* sums = nullptr;  // SDN_INT8, like scales: minus 128 times the bytes' sum
     int32_t storage = SDN_FLOAT32;
     int32_t panel_width = 0;  // columns (outputs) per panel: the microkernel's NR
     int64_t panel_count = 0;

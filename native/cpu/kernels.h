@@ -23,12 +23,15 @@ struct Kernels {
     const char* name;     // "portable", "avx2", "avx512", "avx512bf16"
     int32_t panel_width;  // of PackedMatrix
     bool pairs;           // whether it multiplies PackedMatrix::pairs
+    bool bytes;           // whether it multiplies weights in SDN_INT8, on machines with AVX512_VNNI
 
     // Packs output rows [first_row, first_row + row_count) of the logical weight into m.data. source: row-major [row_count, in] or
     // [row_count, in, kh, kw] of source_dtype. Rows of a geglu weight are numbered values first, then gates.
     void (*pack_rows)(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count);
-    // The inverse, for all rows, into values (in m.storage).
+    // The inverse, for all rows, into values (in m.storage; those of SDN_INT8 in float32).
     void (*unpack)(const PackedMatrix& m, void* values);
+    // Blocks of K that each have their scale in SDN_INT8.
+    int64_t (*scale_blocks)(int64_t columns);
 
     void (*conv2d)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const PackedMatrix& weight, const sdn_tensor* channel_add,
                    const sdn_tensor* residual, const sdn_conv2d_params& params);

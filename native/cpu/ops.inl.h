@@ -11,9 +11,11 @@ constexpr bool multiplies_pairs = true;
 #else
 constexpr bool multiplies_pairs = false;
 #endif
+extern const bool multiplies_bytes;
 
 void pack_rows(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count);
 void unpack(const PackedMatrix& m, void* values);
+int64_t scale_blocks(int64_t columns);
 void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const PackedMatrix& weight, const sdn_tensor* channel_add,
             const sdn_tensor* residual, const sdn_conv2d_params& params);
 void linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const PackedMatrix& weight,

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "core/dtype.h"
+#include "core/error.h"
+#include "core/system_info.h"
 #include "cpu/baseline.h"
 
 namespace sdn::cpu {
@@ -21,7 +23,7 @@ Weight::Weight(std::shared_ptr<sdn::Device> device, const Kernels& kernels, bool
             pack_matrix(desc);
             if (desc.biases != nullptr) pack_bias(desc);
     }
-    info_.bytes = values_.bytes() + bias_.bytes();
+    info_.bytes = values_.bytes() + bias_.bytes() + scales_.bytes();
 }
 
 void Weight::copy_norm(const sdn_weight_desc& desc) {
@@ -57,12 +59,29 @@ void Weight::pack_matrix(const sdn_weight_desc& desc) {
     }
     values_ = Memory(matrix_.panel_count * matrix_.panel_width * matrix_.columns * dtype_bytes(desc.storage), "a packed weight");
     matrix_.data = values_.data();
+    if (desc.storage == SDN_INT8) take_scales();
     int64_t row = 0;
     for (int32_t i = 0; i < desc.part_count; ++i) {
         const sdn_tensor& part = desc.parts[i];
         kernels_.pack_rows(matrix_, part.data, part.dtype, row, part.shape[0]);
         row += part.shape[0];
     }
+}
+
+// Of the columns past the outputs, too: these are zeros.
+void Weight::take_scales() {
+    static const bool has_vnni = cpu_has_avx512vnni();
+    if (!kernels_.bytes || !has_vnni)
+        fail(SDN_ERROR_UNSUPPORTED,
+             "weights in int8 need a processor with AVX512_VNNI and the instruction set avx512: cpu:%s keeps them in "
+             "float32, float16 or bfloat16",
+             kernels_.name);
+    const int64_t count = matrix_.panel_count * matrix_.panel_width * kernels_.scale_blocks(matrix_.columns);
+    scales_ = Memory(8 * count, "a packed weight's scales");
+    matrix_.scales = static_cast<float*>(scales_.data());
+    matrix_.sums = static_cast<int32_t*>(scales_.data()) + count;
+    std::memset(scales_.data(), 0, static_cast<size_t>(scales_.bytes()));
+    std::memset(values_.data(), 0, static_cast<size_t>(values_.bytes()));
 }
 
 // Where the bias of a logical row lies: geglu panels hold half a panel of values and then their gates.

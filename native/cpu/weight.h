@@ -20,13 +20,14 @@ class Weight final : public sdn::Weight {
 
   private:
     void pack_matrix(const sdn_weight_desc& desc);
+    void take_scales();
     void pack_bias(const sdn_weight_desc& desc);
     void copy_norm(const sdn_weight_desc& desc);
     void copy_embedding(const sdn_weight_desc& desc);
     int64_t packed_column(int64_t row) const;
 
     const Kernels& kernels_;
-    Memory values_, bias_;
+    Memory values_, bias_, scales_;
     PackedMatrix matrix_;
     NormWeight norm_;
     EmbeddingWeight embedding_;

@@ -1,11 +1,14 @@
 #include "cuda/weight.h"
 
 #include "core/dtype.h"
+#include "core/error.h"
 #include "core/memory.h"
 
 namespace sdn::cuda {
 
 Weight::Weight(std::shared_ptr<Device> device, const sdn_weight_desc& desc) : sdn::Weight(device, desc), gpu_(*device) {
+    if (desc.storage == SDN_INT8)
+        fail(SDN_ERROR_UNSUPPORTED, "weights in int8 are for CPU devices: a CUDA device keeps them in float32, float16 or bfloat16");
     Staging::Loan loan(gpu_.staging());
     switch (desc.kind) {
         case SDN_WEIGHT_NORM:

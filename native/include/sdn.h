@@ -75,7 +75,16 @@ SDN_API const char* sdn_build_info(void);      /* compiler, instruction sets, CU
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------------- */
 
-enum { SDN_FLOAT32 = 0, SDN_FLOAT16 = 1, SDN_BFLOAT16 = 2, SDN_FLOAT64 = 3, SDN_INT32 = 4, SDN_INT64 = 5, SDN_UINT8 = 6 };
+enum {
+    SDN_FLOAT32 = 0,
+    SDN_FLOAT16 = 1,
+    SDN_BFLOAT16 = 2,
+    SDN_FLOAT64 = 3,
+    SDN_INT32 = 4,
+    SDN_INT64 = 5,
+    SDN_UINT8 = 6,
+    SDN_INT8 = 7 /* weights only */
+};
 
 typedef struct sdn_tensor {
     void* data; /* on the device of the exec it is used with */
@@ -217,7 +226,7 @@ enum {
 
 typedef struct sdn_weight_desc {
     int32_t kind;
-    int32_t storage;    /* SDN_FLOAT32, SDN_FLOAT16 or SDN_BFLOAT16; norms and biases are always kept in float32 */
+    int32_t storage;    /* SDN_FLOAT32, SDN_FLOAT16, SDN_BFLOAT16, or SDN_INT8; norms and biases are always kept in float32 */
     int32_t part_count; /* parts are stacked along the output: to_q | to_k | to_v, value | gate */
     int32_t geglu;      /* 1: two parts of equal shape, value and gate, to be used with SDN_ACTIVATION_GEGLU only */
     int32_t doubles;    /* 1: a 3x3 convolution that will see images doubled by nearest neighbour; a device may keep sums for it */
@@ -234,13 +243,17 @@ typedef struct sdn_weight_info {
     int64_t bytes;   /* of device memory */
 } sdn_weight_info;
 
-/* Copies and packs; the host memory is free to go on return. Thread-safe: a loader packs many at once. */
+/* SDN_INT8 is for matrices and convolutions whose inputs come in fours, on CPU devices with AVX512_VNNI. Each output has a scale for each
+ * block of up to 1536 terms (input x tap), and a weight is scale * (-127 .. 127), the largest of them being 127. Inputs are rounded alike,
+ * with a scale for each row and block, and the products of a block are summed exactly.
+ *
+ * Copies and packs; the host memory is free to go on return. Thread-safe: a loader packs many at once. */
 SDN_API sdn_status sdn_weight_create(sdn_device* device, const sdn_weight_desc* desc, sdn_weight** weight);
 SDN_API sdn_status sdn_weight_destroy(sdn_weight* weight); /* NULL is fine */
 SDN_API sdn_status sdn_weight_get_info(const sdn_weight* weight, sdn_weight_info* info);
 
 /* The logical weight as it was given (parts stacked, [rows, columns], conv2d as [out,in,kh,kw]) in the storage dtype, bit for bit
- * where the source had that dtype; and the bias [rows] in float32. Either may be NULL. */
+ * where the source had that dtype (SDN_INT8: in float32, what the bytes stand for); and the bias [rows] in float32. Either may be NULL. */
 SDN_API sdn_status sdn_weight_unpack(const sdn_weight* weight, void* values, float* bias);
 
 /* ---- ops --------------------------------------------------------------------------------------------------------------- */

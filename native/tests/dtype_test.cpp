@@ -95,9 +95,9 @@ TEST(Dtype, Float64_RoundsOnce) {
 }
 
 TEST(Dtype, Table_HasNamesAndSizes) {
-    const int64_t sizes[] = {4, 2, 2, 8, 4, 8, 1};
-    for (int32_t dtype = 0; dtype < 7; ++dtype) EXPECT_EQ(dtype_bytes(dtype), sizes[dtype]);
-    EXPECT_EQ(dtype_bytes(7), 0);
+    const int64_t sizes[] = {4, 2, 2, 8, 4, 8, 1, 1};
+    for (int32_t dtype = 0; dtype < 8; ++dtype) EXPECT_EQ(dtype_bytes(dtype), sizes[dtype]);
+    EXPECT_EQ(dtype_bytes(8), 0);
     EXPECT_STREQ(dtype_name(SDN_BFLOAT16), "bfloat16");
     EXPECT_STREQ(dtype_name(-1), "unknown dtype");
 }

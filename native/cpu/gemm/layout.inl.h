@@ -14,6 +14,7 @@ constexpr int kMicroRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;  // 2 * kMic
 constexpr int64_t kMaxDepth = 384;              // longest block of K, in steps: a panel's block of it stays in the level-2 cache
 constexpr int64_t kRowStride = kMaxDepth + 16;  // an odd number of cache lines, so that rows do not compete for cache sets
 constexpr int64_t kStagedRows = 8;              // of x that are rounded to pairs at a time: they stay in the level-1 cache
+constexpr int64_t kStagedByteRows = 4;          // ... to bytes, of which a step takes four
 
 SDN_INLINE int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;

@@ -5,6 +5,7 @@
 // Launch:    one parallel index per tile. The result does not depend on the tiles: see depth_blocks().
 #pragma once
 
+#include "cpu/gemm/bytes.inl.h"
 #include "cpu/gemm/epilogue.inl.h"
 #include "cpu/gemm/microkernel.inl.h"
 #include "cpu/gemm/pack.inl.h"
@@ -33,6 +34,9 @@ struct MatrixProduct {
 #if defined(SDN_MULTIPLIES_PAIRS)
         if (p.weight.pairs) return p.template multiply<uint32_t>(row, row_end - row, panel, panel_end - panel, thread_memory);
 #endif
+#if defined(SDN_MULTIPLIES_BYTES)
+        if (p.weight.storage == SDN_INT8) return p.template multiply<Bytes>(row, row_end - row, panel, panel_end - panel, thread_memory);
+#endif
         p.template multiply<float>(row, row_end - row, panel, panel_end - panel, thread_memory);
     }
 
@@ -40,35 +44,36 @@ struct MatrixProduct {
     void multiply(int64_t row, int64_t row_count, int64_t panel, int64_t panel_count, char* thread_memory) const {
         Element* const block = reinterpret_cast<Element*>(thread_memory);
         float* const staging = reinterpret_cast<float*>(thread_memory + scratch.block_bytes);
-        float* const sums = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.staging_bytes);
+        float* const row_scales = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.staging_bytes);
+        float* const sums = reinterpret_cast<float*>(thread_memory + scratch.block_bytes + scratch.staging_bytes + scratch.scales_bytes);
         const int64_t all_steps = steps_of(weight);
         const DepthBlocks blocks = depth_blocks(all_steps);
         for (int64_t b = 0; b < blocks.count; ++b) {
             const int64_t k = b * blocks.depth;
             const int64_t steps = min_of(blocks.depth, all_steps - k);
             const bool last = b + 1 == blocks.count;
-            load_block(row, row_count, k, steps, block, staging);
+            load_block(row, row_count, k, steps, block, staging, row_scales);
             for (int64_t p = 0; p < panel_count; ++p) {
                 const Element* const w = weight_block(panel + p, k, steps, staging, block);
                 const char* upcoming =
                     static_cast<const char*>(p + 1 < panel_count ? stored_panel_block(weight, panel + p + 1, k)
                                                                  : stored_panel_block(weight, panel, last ? k : k + steps));
                 float* const panel_sums = sums + (blocks.count > 1 ? p * row_count * kPanelColumns : 0);
-                multiply_panel(block, w, steps, b > 0, last, panel_sums, row, row_count, panel + p, upcoming);
+                multiply_panel(block, w, steps, b, last, panel_sums, row, row_count, panel + p, row_scales, upcoming);
             }
         }
     }
 
   private:
     // Steps [k, k + steps) of x, as elements. The last parameter of weight_block() only tells which elements.
-    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, float* block, float*) const {
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, float* block, float*, float*) const {
         loader.load(row, row_count, k, steps, block, kRowStride);
     }
     const float* weight_block(int64_t panel, int64_t k, int64_t steps, float* staging, const float*) const {
         return panel_block(weight, panel, k, steps, staging);
     }
 #if defined(SDN_MULTIPLIES_PAIRS)
-    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, uint32_t* block, float* staging) const {
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, uint32_t* block, float* staging, float*) const {
         for (int64_t first = 0; first < row_count; first += kStagedRows) {
             const int64_t count = min_of(kStagedRows, row_count - first);
             loader.load(row + first, count, 2 * k, 2 * steps, staging, 2 * kRowStride);
@@ -84,10 +89,34 @@ struct MatrixProduct {
         return static_cast<const uint32_t*>(stored_panel_block(weight, panel, k));
     }
 #endif
+#if defined(SDN_MULTIPLIES_BYTES)
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, Bytes* block, float* staging, float* row_scales) const {
+        for (int64_t first = 0; first < row_count; first += kStagedByteRows) {
+            const int64_t count = min_of(kStagedByteRows, row_count - first);
+            loader.load(row + first, count, 4 * k, 4 * steps, staging, 4 * kRowStride);
+            for (int64_t r = 0; r < count; ++r)
+                row_scales[first + r] = round_to_bytes(staging + r * 4 * kRowStride, 4 * steps, block + (first + r) * kRowStride);
+        }
+    }
+    const Bytes* weight_block(int64_t panel, int64_t k, int64_t, float*, const Bytes*) const {
+        return static_cast<const Bytes*>(stored_panel_block(weight, panel, k));
+    }
+    void multiply_rows_of(int64_t rows, int64_t width, const Bytes* a, const Bytes* b, int64_t steps, int64_t block_index, int64_t panel,
+                          const float* row_scales, float* c, const char* upcoming) const {
+        const int64_t at = scale_index(weight, panel, block_index);
+        const ByteScales scales{row_scales, weight.scales + at, weight.sums + at};
+        multiply_byte_tile(rows, width, a, b, steps, scales, c, kPanelColumns, block_index > 0, upcoming);
+    }
+#endif
+    template <class Element>
+    void multiply_rows_of(int64_t rows, int64_t width, const Element* a, const Element* b, int64_t steps, int64_t block_index, int64_t,
+                          const float*, float* c, const char* upcoming) const {
+        multiply_tile(rows, width, a, b, steps, c, kPanelColumns, block_index > 0, upcoming);
+    }
 
     template <class Element>
-    void multiply_panel(const Element* block, const Element* w, int64_t steps, bool accumulate, bool last, float* panel_sums, int64_t row,
-                        int64_t row_count, int64_t panel, const char* upcoming) const {
+    void multiply_panel(const Element* block, const Element* w, int64_t steps, int64_t block_index, bool last, float* panel_sums,
+                        int64_t row, int64_t row_count, int64_t panel, const float* row_scales, const char* upcoming) const {
         const int64_t width = epilogue.activation == SDN_ACTIVATION_GEGLU ? kPanelColumns : weight.rows - panel * kPanelColumns;
         const int64_t upcoming_bytes = steps * bytes_of_step(weight);
         for (int64_t r = 0; r < row_count; r += kMicroRows) {
@@ -97,7 +126,7 @@ struct MatrixProduct {
                 epilogue.fetch(row + r, count, panel);
             else
                 prefetch_floats(c, count * kPanelColumns);
-            multiply_tile(count, width, block + r * kRowStride, w, steps, c, kPanelColumns, accumulate, upcoming);
+            multiply_rows_of(count, width, block + r * kRowStride, w, steps, block_index, panel, row_scales + r, c, upcoming);
             if (r / kMicroRows * steps * 64 < upcoming_bytes) upcoming += steps * 64;
             if (last) epilogue.apply(c, kPanelColumns, row + r, count, panel);
         }

@@ -8,19 +8,13 @@
 namespace sdn::cpu::SDN_ISA {
 
 const int32_t panel_width = kPanelColumns;
+#if defined(SDN_MULTIPLIES_BYTES)
+const bool multiplies_bytes = true;
+#else
+const bool multiplies_bytes = false;
+#endif
 
 namespace {
-
-struct Place {
-    int64_t panel, column;
-};
-
-// Where output `row` of the logical weight lies.
-Place place_of(const PackedMatrix& m, int64_t row) {
-    if (!m.geglu) return {row / kPanelColumns, row % kPanelColumns};
-    const int64_t half = m.rows / 2;
-    return {row % half / kLanes, row % half % kLanes + (row < half ? 0 : kLanes)};
-}
 
 // Where source element `s` of a row lies in the packed K: logical (c, ky, kx), packed (ky, kx, c).
 int64_t packed_k(const PackedMatrix& m, int64_t s) {
@@ -169,6 +163,7 @@ void clear_padding(const PackedMatrix& m) {
 }  // namespace
 
 void pack_rows(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count) {
+    if (m.storage == SDN_INT8) return pack_bytes(m, source, source_dtype, first_row, row_count);
     constexpr int64_t kPiece = 64;  // elements of a row at a time: whole cache lines of the source, while the panel's stay warm
     static_assert(kPiece % kLanes == 0);
     const Source from = {static_cast<const char*>(source), source_dtype, first_row};
@@ -192,7 +187,9 @@ void pack_rows(const PackedMatrix& m, const void* source, int32_t source_dtype, 
 }
 
 void unpack(const PackedMatrix& m, void* values) {
-    if (m.storage == SDN_FLOAT32)
+    if (m.storage == SDN_INT8)
+        unpack_bytes(m, static_cast<float*>(values));
+    else if (m.storage == SDN_FLOAT32)
         unpack_bits<uint32_t>(m, values);
     else
         unpack_bits<uint16_t>(m, values);

@@ -1,7 +1,8 @@
 // The packed weight of cpu/kernel_api.h: ceil(N / kPanelColumns) panels, each [K, kPanelColumns] row-major, its columns being outputs
 // (padded with zeros) and K ordered (ky, kx, c). A geglu panel holds kPanelColumns/2 values and then their gates: output j and j + N/2 of
 // the logical weight lie side by side, so the microkernel's two vectors are a value and its gate. With `pairs`, K is even, storage is
-// bfloat16 and a panel is [K/2, kPanelColumns, 2]: the microkernel takes a column's k and k+1 as one element.
+// bfloat16 and a panel is [K/2, kPanelColumns, 2]: the microkernel takes a column's k and k+1 as one element. In SDN_INT8, K is a multiple
+// of 4 and a panel is [K/4, kPanelColumns, 4]; each block of K has its scales, one per column.
 #pragma once
 
 #include "cpu/gemm/layout.inl.h"
@@ -9,19 +10,44 @@
 namespace sdn::cpu::SDN_ISA {
 
 SDN_INLINE int64_t bytes_of(int32_t dtype) {
-    return dtype == SDN_FLOAT64 ? 8 : dtype == SDN_FLOAT32 ? 4 : 2;
+    return dtype == SDN_FLOAT64 ? 8 : dtype == SDN_FLOAT32 ? 4 : dtype == SDN_INT8 ? 1 : 2;
+}
+
+// How many k the microkernel takes at once: 2 of pairs, 4 of bytes.
+SDN_INLINE int64_t terms_of(const PackedMatrix& m) {
+    return m.storage == SDN_INT8 ? 4 : m.pairs ? 2 : 1;
+}
+
+struct Place {
+    int64_t panel, column;
+};
+
+// Where output `row` of the logical weight lies.
+SDN_INLINE Place place_of(const PackedMatrix& m, int64_t row) {
+    if (!m.geglu) return {row / kPanelColumns, row % kPanelColumns};
+    const int64_t half = m.rows / 2;
+    return {row % half / kLanes, row % half % kLanes + (row < half ? 0 : kLanes)};
 }
 
 // Where element k of a panel's column lies.
 SDN_INLINE int64_t packed_index(const PackedMatrix& m, int64_t panel, int64_t column, int64_t k) {
-    const int64_t first = panel * m.columns * kPanelColumns;
-    return m.pairs ? first + (k / 2 * kPanelColumns + column) * 2 + k % 2 : first + k * kPanelColumns + column;
+    const int64_t terms = terms_of(m);
+    return panel * m.columns * kPanelColumns + (k / terms * kPanelColumns + column) * terms + k % terms;
 }
 
-// What the microkernel takes as K: pairs count once.
+// What the microkernel takes as K.
 SDN_INLINE int64_t steps_of(const PackedMatrix& m) {
-    return m.pairs ? m.columns / 2 : m.columns;
+    return m.columns / terms_of(m);
 }
+
+// Where the scales (and sums) of a panel's block of K begin.
+SDN_INLINE int64_t scale_index(const PackedMatrix& m, int64_t panel, int64_t block) {
+    return (panel * depth_blocks(steps_of(m)).count + block) * kPanelColumns;
+}
+
+// pack_rows() and unpack() of SDN_INT8, for sets that multiply bytes.
+void pack_bytes(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count);
+void unpack_bytes(const PackedMatrix& m, float* values);
 
 // Rows [k, k + depth) of a panel in float32: where they lie, or widened into `buffer` (depth * kPanelColumns floats).
 SDN_INLINE const float* panel_block(const PackedMatrix& m, int64_t panel, int64_t k, int64_t depth, float* buffer) {
@@ -38,7 +64,7 @@ SDN_INLINE const float* panel_block(const PackedMatrix& m, int64_t panel, int64_
 }
 
 SDN_INLINE int64_t bytes_of_step(const PackedMatrix& m) {
-    return kPanelColumns * (m.pairs ? 4 : bytes_of(m.storage));
+    return kPanelColumns * terms_of(m) * bytes_of(m.storage);
 }
 
 // The block of a panel from a step on, as it lies in memory.

@@ -12,12 +12,14 @@ constexpr int64_t kMostWork = 1000000000;  // multiply-adds of a tile: tens of m
 constexpr int64_t kLeastWork = 2000000;    // ... and not much less than 0.1 ms
 
 // Time of the whole product per thread, in quarters of a vector multiply-add: the last round of tiles may leave threads without work, each
-// tile copies its rows of x once and reads its weights once.
+// tile copies its rows of x once and reads its weights once. Bytes are multiplied four times as fast, and rounding x to them costs.
 int64_t estimated_time(int64_t rows, const PackedMatrix& weight, Tiling t, int threads) {
     const int64_t tile_rows = ceil_div(rows, t.row_tiles);
     const int64_t tile_panels = ceil_div(weight.panel_count, t.panel_tiles);
     const int64_t rounds = ceil_div(t.row_tiles * t.panel_tiles, threads);
-    return rounds * (tile_rows * tile_panels * 8 + tile_rows + tile_panels * 16) * weight.columns;
+    const bool bytes = weight.storage == SDN_INT8;
+    return rounds * (tile_rows * tile_panels * (bytes ? 2 : 8) + tile_rows * (bytes ? 2 : 1) + tile_panels * (bytes ? 4 : 16)) *
+           weight.columns;
 }
 
 }  // namespace
@@ -51,8 +53,10 @@ TileScratch tile_scratch(int64_t rows, const PackedMatrix& weight, Tiling tiling
     TileScratch s;
     s.block_bytes = tile_rows * kRowStride * 4;
     s.staging_bytes = weight.storage == SDN_FLOAT32 ? 0
+                      : weight.storage == SDN_INT8  ? kStagedByteRows * 4 * kRowStride * 4
                       : weight.pairs                ? kStagedRows * 2 * kRowStride * 4
                                                     : blocks.depth * kPanelColumns * 4;
+    s.scales_bytes = weight.storage == SDN_INT8 ? ceil_div(tile_rows, 16) * 64 : 0;
     s.sums_bytes = sum_rows * panels * kPanelColumns * 4;
     s.keeps_sums = blocks.count > 1;
     return s;

@@ -208,9 +208,9 @@ struct Winograd {
 }  // namespace
 
 bool winograd_pays(const ConvolutionLoader& image, int64_t batch, const PackedMatrix& weight) {
-    const bool fits = weight.fast && weight.kernel_height == 3 && weight.kernel_width == 3 && image.stride == 1 &&
-                      image.out_height == image.view_height && image.out_width == image.view_width && image.pad_top == 1 &&
-                      image.pad_left == 1;
+    const bool fits = weight.fast && weight.storage != SDN_INT8 && weight.kernel_height == 3 && weight.kernel_width == 3 &&
+                      image.stride == 1 && image.out_height == image.view_height && image.out_width == image.view_width &&
+                      image.pad_top == 1 && image.pad_left == 1;
     const int64_t tiles = batch * ceil_div(image.out_height, kSide) * ceil_div(image.out_width, kSide);
     return fits && image.channels % 16 == 0 && weight.rows >= kPanelColumns && tiles >= kLeastTiles;
 }

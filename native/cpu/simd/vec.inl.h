@@ -23,6 +23,12 @@
 //   fma(a, b, c)                         c + a.first * b.first + a.second * b.second per lane, of pairs into floats
 //   load_firsts(p) load_seconds(p)       of kLanes pairs, widened to float
 //   store_bfloat16(p, a)                 rounded to nearest even; subnormals become zero
+// and where SDN_MULTIPLIES_BYTES is defined, for machines with AVX512_VNNI:
+//   byte_vec int_vec                     kLanes times four bytes; kLanes int32
+//   multiply_add(a, b, c)                c + the four products of each lane, of a's bytes without a sign and b's with one; in functions
+//                                        marked SDN_USES_BYTES only
+//   larger_magnitude(a, b) magnitude(a)  max(|a|, |b|), and max |a| over the lanes; NaN where there is one
+//   store_bytes(p, a)                    round(a) + 128, kLanes of them, |a| <= 127
 #pragma once
 
 #include <cstdint>

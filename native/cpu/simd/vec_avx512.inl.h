@@ -204,4 +204,49 @@ SDN_INLINE void store_bfloat16(void* p, vec a) {
 }
 #endif
 
+// Not every machine with AVX-512 F has VNNI, so only what needs it is compiled for it: cpu/weight.cpp asks the machine.
+#define SDN_MULTIPLIES_BYTES 1
+#if defined(_MSC_VER) && !defined(__clang__)
+#define SDN_USES_BYTES
+using int_lanes = __m512i;
+#else
+#define SDN_USES_BYTES __attribute__((target("avx512vnni")))
+using int_lanes = int __attribute__((vector_size(64)));  // gcc keeps arrays of __m512i in memory where VNNI takes them for this
+#endif
+
+struct byte_vec {
+    __m512i v;
+};
+struct int_vec {
+    int_lanes v;
+};
+
+SDN_INLINE void set_broadcast(byte_vec& a, uint32_t four) {
+    a.v = _mm512_set1_epi32(static_cast<int>(four));
+}
+SDN_INLINE void set_load(byte_vec& a, const uint32_t* p) {
+    a.v = _mm512_loadu_si512(p);
+}
+SDN_INLINE void set_load(int_vec& a, const int32_t* p) {
+    a.v = reinterpret_cast<int_lanes>(_mm512_loadu_si512(p));
+}
+SDN_INLINE SDN_USES_BYTES int_vec multiply_add(byte_vec a, byte_vec b, int_vec c) {
+    return {reinterpret_cast<int_lanes>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(c.v), a.v, b.v))};
+}
+SDN_INLINE vec to_float(int_vec a) {
+    return {_mm512_cvtepi32_ps(reinterpret_cast<__m512i>(a.v))};
+}
+// As integers, infinity is above all numbers and NaN above infinity.
+SDN_INLINE vec larger_magnitude(vec a, vec b) {
+    return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(abs(a).v), _mm512_castps_si512(abs(b).v)))};
+}
+SDN_INLINE float magnitude(vec a) {
+    const int largest = _mm512_reduce_max_epi32(_mm512_castps_si512(abs(a).v));
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(largest)));
+}
+SDN_INLINE void store_bytes(void* p, vec a) {
+    const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(128));
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
+}
+
 }  // namespace sdn::cpu::SDN_ISA

@@ -21,7 +21,7 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
 
-    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16 or bf16. [default: auto, which is fp32 on the CPU, or bf16 with --precision fast where that is faster, and on CUDA fp16 with a bf16 VAE]",
+    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16, bf16, or on CPUs with VNNI int8 (the UNet). [default: auto, which is fp32 on the CPU, or bf16 with --precision fast where that is faster, and on CUDA fp16 with a bf16 VAE]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
@@ -105,7 +105,7 @@ internal sealed class BenchCommand : CliCommand
         Architecture arch = checkpoint?.Describe() ?? parsed.GetValue(_arch) ?? Architecture.StableDiffusion15;
         (int Width, int Height) size = parsed.GetValue(_size) ?? SizeOf(arch);
         using Device device = Devices.Open(parsed.GetRequiredValue(_device), parsed.GetValue(_threads), parsed.GetValue(_precision));
-        var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
+        var settings = new BenchSettings(arch, size.Width, size.Height, parsed.GetValue(_batch), options.UnetDTypeFor(device), options.DTypeFor(device), options.DTypeFor(device, arch.Vae),
             phases, parsed.GetValue(_repeat) ?? (device.Kind == DeviceKind.Cuda ? 20 : 1), parsed.GetValue(_layers))
         {
             Checkpoint = checkpoint,

@@ -23,14 +23,14 @@ internal sealed class BenchModel : IDisposable
     internal BenchModel(BenchSettings settings, Device device)
     {
         (_settings, _device) = (settings, device);
-        _source = new RandomWeightSource(seed: 0, (WeightDType)settings.DType);
+        _source = new RandomWeightSource(seed: 0, (WeightDType)settings.TextDType);
         if (settings.Checkpoint is { } checkpoint)
         {
             CheckpointBytes = checkpoint.Bytes();
             return;
         }
         Phases = PhasesOver(
-            () => [.. settings.Arch.TextEncoders.Select(config => Declare(settings.DType, builder => new ClipTextModel(builder, config)))],
+            () => [.. settings.Arch.TextEncoders.Select(config => Declare(settings.TextDType, builder => new ClipTextModel(builder, config)))],
             () => Declare(settings.DType, builder => new UNet2DConditionModel(builder, settings.Arch.Unet)),
             () => Declare(settings.VaeDType, builder => new AutoencoderKL(builder, settings.Arch.Vae)));
         CheckpointBytes = _components.Sum(c => c.Component.ParameterCount * c.Builder.Storage.Size());

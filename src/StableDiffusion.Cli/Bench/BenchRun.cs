@@ -59,7 +59,7 @@ internal static class BenchRun
     {
         try
         {
-            return device.MeasurePeakGflops(PeakSeconds, weights);
+            return device.MeasurePeakGflops(PeakSeconds, weights == DType.Int8 ? DType.Float32 : weights);
         }
         catch (NotSupportedException)
         {

@@ -18,7 +18,7 @@ internal sealed class ConvertCommand : CliCommand
         "diffusers: a folder. ldm: one file, as the original training code and web UIs have it. same: the names as they are, as .safetensors. [default: what DEST and SOURCE suggest]",
         (string text, out string? value) => (value = text.ToLowerInvariant()) is Diffusers or Ldm or Same, $"is no layout; there are {Diffusers}, {Ldm} and {Same}");
     private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "Type of the tensors: fp32, fp16 or bf16. [default: as they are]",
-        DTypeNames.TryParse, DTypeNames.Complaint);
+        DTypeNames.TryParseFile, DTypeNames.FileComplaint);
     private readonly Option<string?> _variant = OptionFactory.Text("--variant", "NAME", "Which variant of a folder's files to read, such as fp16; of a single file, ema: the averaged weights.");
     private readonly Option<PredictionType?> _prediction = OptionFactory.Parsed<PredictionType?>("--prediction", "TYPE",
         "What the model predicts, for its scheduler's configuration: epsilon or v. [default: what the files say, else what the UNet answers]",

@@ -23,15 +23,18 @@ public sealed class LayerBuilder
 
     /// <summary>The root of a model.</summary>
     /// <param name="device">Where the weights go.</param>
-    /// <param name="storage">How they are kept: Float32, Float16 or BFloat16. Norms and biases stay in Float32.</param>
+    /// <param name="storage">
+    /// How they are kept: Float32, Float16 or BFloat16. Norms and biases stay in Float32. Int8: matrices and convolutions where bytes pay (at least 64
+    /// terms of inputs in fours, 32 outputs), the rest in Float32.
+    /// </param>
     /// <param name="scope">Where they come from; its source must stay open until <see cref="Load"/> returns.</param>
     public LayerBuilder(Device device, DType storage, WeightScope scope)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(scope);
-        if (storage is not (DType.Float32 or DType.Float16 or DType.BFloat16))
+        if (storage is not (DType.Float32 or DType.Float16 or DType.BFloat16 or DType.Int8))
         {
-            throw new ArgumentException($"Weights are kept as Float32, Float16 or BFloat16, not as {storage}.", nameof(storage));
+            throw new ArgumentException($"Weights are kept as Float32, Float16, BFloat16 or Int8, not as {storage}.", nameof(storage));
         }
         (Device, Storage, Scope, Path, _weights) = (device, storage, scope, "", []);
     }

@@ -48,7 +48,7 @@ public sealed class CudaCommandTests(string deviceName)
         using var exec = Exec.Create(device, 1 << 16);
         var phase = new Doubling();
         phase.Prepare(exec);
-        var settings = new BenchSettings(StableDiffusion.Models.Architecture.StableDiffusion15, 8, 8, 1, DType.Float32, DType.Float32, ["unet_step"], Repeat: 2, Layers: true);
+        var settings = new BenchSettings(StableDiffusion.Models.Architecture.StableDiffusion15, 8, 8, 1, DType.Float32, DType.Float32, DType.Float32, ["unet_step"], Repeat: 2, Layers: true);
         PhaseResult result = BenchRun.TimeOnDevice(phase, exec, settings);
         Assert.That((result.Seconds >= 0, result.EagerSeconds >= 0), Is.EqualTo((true, true)));
         Assert.That(result.Layers!.Select(layer => (layer.Path, layer.Calls)), Is.EquivalentTo(new[] { ("unet_step", 1), ("unet_step.inner", 2) }));

@@ -36,6 +36,9 @@ public static class TestDevices
     /// <summary>The names that open here.</summary>
     public static IEnumerable<string> Available => Names.Where(name => ReasonNotHere(name) is null);
 
+    /// <summary>Whether this machine multiplies weights in <see cref="DType.Int8"/>.</summary>
+    public static bool MultipliesBytes => Bytes.Value;
+
     /// <summary>The CUDA kernels on the processor.</summary>
     public const string Emulated = "cuda:emulated";
 
@@ -45,6 +48,24 @@ public static class TestDevices
     static string[] Names { get; } = ["cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16", Emulated, Gpu];
 
     static Dictionary<string, string?> Reasons { get; } = [];
+
+    static Lazy<bool> Bytes { get; } = new(() =>
+    {
+        if (ReasonNotHere("cpu:avx512") is not null)
+        {
+            return false;
+        }
+        using var device = Device.Open("cpu:avx512", 1);
+        try
+        {
+            using var weight = Weight.Create(device, WeightKind.Matrix, DType.Int8, [new HostView(new byte[16], DType.Float32, [1, 4])]);
+            return true;
+        }
+        catch (NotSupportedException)
+        {
+            return false;
+        }
+    });
 
     /// <summary>Fixture arguments that begin with a device's name.</summary>
     public static TestFixtureData Fixture(string name, params object[] others)
