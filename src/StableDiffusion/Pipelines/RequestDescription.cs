@@ -125,7 +125,7 @@ internal static class RequestDescription
         DType usual = device.Kind == DeviceKind.Cuda ? DType.Float16 : DType.Float32;
         if (parts.Unet.Storage != usual)
         {
-            yield return ("Weight dtype", Text($"{((WeightDType)parts.Unet.Storage).SafetensorsName()}"));
+            yield return ("Weight dtype", Text($"{(parts.Unet.Storage == DType.Int8 ? "I8" : ((WeightDType)parts.Unet.Storage).SafetensorsName())}"));
         }
         DType usualVae = device.Kind == DeviceKind.Cuda && parts.Vae.Config.ForceUpcast ? DType.BFloat16 : usual;
         if (parts.Vae.Storage != usualVae && parts.Vae.Storage != parts.Unet.Storage)
