@@ -200,7 +200,7 @@ struct Attention {
                 const int64_t start = j * dim_blocks.depth, n = min_of(dim_blocks.depth, dim_steps - start);
                 const Element* const panel = k_panels + i * dim_steps + start * kPanelColumns;
                 multiply_tile(rows, count - i, b.q + (j * kQueryRows + first) * kRowStride, panel, n, b.scores + i, kRowStride, j > 0,
-                              panel + dim_steps * kPanelColumns);
+                              Upcoming::spread(panel + dim_steps * kPanelColumns, n * kPanelColumns * 4, n));
             }
         }
     }
@@ -237,7 +237,7 @@ struct Attention {
         for (int64_t d = 0; d < dim; d += kPanelColumns) {
             const Element* const panel = v_panels + d * key_steps;
             multiply_tile(rows, dim - d, reinterpret_cast<const Element*>(b.scores), panel, steps, b.sums + first * out_stride + d,
-                          out_stride, true, panel + steps * kPanelColumns);
+                          out_stride, true, Upcoming::spread(panel + steps * kPanelColumns, steps * kPanelColumns * 4, steps));
         }
     }
 

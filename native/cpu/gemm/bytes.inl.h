@@ -43,7 +43,7 @@ SDN_INLINE float round_to_bytes(const float* x, int64_t n, Bytes* target) {
 
 template <int Rows, int Vectors>
 SDN_USES_BYTES SDN_NOINLINE void multiply_bytes_exactly(const Bytes* a, const Bytes* b, int64_t steps, const ByteScales& scales, float* c,
-                                                        int64_t c_stride, bool accumulate, const char* upcoming) {
+                                                        int64_t c_stride, bool accumulate, Upcoming upcoming) {
     int_vec total[Rows][Vectors];
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(total[r][j], scales.sums + j * kLanes);
@@ -51,7 +51,7 @@ SDN_USES_BYTES SDN_NOINLINE void multiply_bytes_exactly(const Bytes* a, const By
     for (int64_t k = 0; k < steps; ++k) {
         byte_vec row[Vectors];
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(row[j], &b[j * kLanes].four);
-        prefetch(upcoming);
+        prefetch(upcoming.at);
         SDN_UNROLL for (int r = 0; r < Rows; ++r) {
             byte_vec x;
             set_broadcast(x, a[r * kRowStride].four);
@@ -59,7 +59,7 @@ SDN_USES_BYTES SDN_NOINLINE void multiply_bytes_exactly(const Bytes* a, const By
         }
         a += 1;
         b += kPanelColumns;
-        upcoming += 64;
+        upcoming.at += upcoming.stride;
     }
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) {
@@ -73,7 +73,7 @@ SDN_USES_BYTES SDN_NOINLINE void multiply_bytes_exactly(const Bytes* a, const By
 // The same for 1 <= rows <= Rows.
 template <int Vectors, int Rows = kMicroRows>
 SDN_INLINE void multiply_byte_rows(int64_t rows, const Bytes* a, const Bytes* b, int64_t steps, const ByteScales& scales, float* c,
-                                   int64_t c_stride, bool accumulate, const char* upcoming) {
+                                   int64_t c_stride, bool accumulate, Upcoming upcoming) {
     if constexpr (Rows > 1) {
         if (rows < Rows) return multiply_byte_rows<Vectors, Rows - 1>(rows, a, b, steps, scales, c, c_stride, accumulate, upcoming);
     }
@@ -82,7 +82,7 @@ SDN_INLINE void multiply_byte_rows(int64_t rows, const Bytes* a, const Bytes* b,
 
 // The same where only the first `width` of the panel's columns matter.
 SDN_INLINE void multiply_byte_tile(int64_t rows, int64_t width, const Bytes* a, const Bytes* b, int64_t steps, const ByteScales& scales,
-                                   float* c, int64_t c_stride, bool accumulate, const char* upcoming) {
+                                   float* c, int64_t c_stride, bool accumulate, Upcoming upcoming) {
     if (width > kLanes)
         multiply_byte_rows<2>(rows, a, b, steps, scales, c, c_stride, accumulate, upcoming);
     else

@@ -26,6 +26,19 @@ SDN_INLINE int64_t max_of(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+// Memory to fetch during the steps of microkernels: `stride` bytes further with each. Any address will do.
+struct Upcoming {
+    const char* at;
+    int64_t stride;
+
+    // All of `bytes` in so many steps or, where they are few, as much as a line per step allows. Evenly, for a burst would keep the loads
+    // of a and b waiting.
+    static SDN_INLINE Upcoming spread(const void* at, int64_t bytes, int64_t steps) {
+        return {static_cast<const char*>(at), max_of(1, min_of(64, ceil_div(bytes, steps)))};
+    }
+    SDN_INLINE void skip(int64_t steps) { at += steps * stride; }
+};
+
 // K is cut into equal blocks. They depend on K only: every output is the sum over blocks, in order, of each block's sum in order,
 // whatever the tiles and the number of threads.
 struct DepthBlocks {

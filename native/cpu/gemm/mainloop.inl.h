@@ -55,11 +55,12 @@ struct MatrixProduct {
             load_block(row, row_count, k, steps, block, staging, row_scales);
             for (int64_t p = 0; p < panel_count; ++p) {
                 const Element* const w = weight_block(panel + p, k, steps, staging, block);
-                const char* upcoming =
+                const void* const next =
                     static_cast<const char*>(p + 1 < panel_count ? stored_panel_block(weight, panel + p + 1, k)
                                                                  : stored_panel_block(weight, panel, last ? k : k + steps));
                 float* const panel_sums = sums + (blocks.count > 1 ? p * row_count * kPanelColumns : 0);
-                multiply_panel(block, w, steps, b, last, panel_sums, row, row_count, panel + p, row_scales, upcoming);
+                multiply_panel(block, w, steps, b, last, panel_sums, row, row_count, panel + p, row_scales,
+                               Upcoming::spread(next, steps * bytes_of_step(weight), ceil_div(row_count, kMicroRows) * steps));
             }
         }
     }
@@ -102,7 +103,7 @@ struct MatrixProduct {
         return static_cast<const Bytes*>(stored_panel_block(weight, panel, k));
     }
     void multiply_rows_of(int64_t rows, int64_t width, const Bytes* a, const Bytes* b, int64_t steps, int64_t block_index, int64_t panel,
-                          const float* row_scales, float* c, const char* upcoming) const {
+                          const float* row_scales, float* c, Upcoming upcoming) const {
         const int64_t at = scale_index(weight, panel, block_index);
         const ByteScales scales{row_scales, weight.scales + at, weight.sums + at};
         multiply_byte_tile(rows, width, a, b, steps, scales, c, kPanelColumns, block_index > 0, upcoming);
@@ -110,15 +111,14 @@ struct MatrixProduct {
 #endif
     template <class Element>
     void multiply_rows_of(int64_t rows, int64_t width, const Element* a, const Element* b, int64_t steps, int64_t block_index, int64_t,
-                          const float*, float* c, const char* upcoming) const {
+                          const float*, float* c, Upcoming upcoming) const {
         multiply_tile(rows, width, a, b, steps, c, kPanelColumns, block_index > 0, upcoming);
     }
 
     template <class Element>
     void multiply_panel(const Element* block, const Element* w, int64_t steps, int64_t block_index, bool last, float* panel_sums,
-                        int64_t row, int64_t row_count, int64_t panel, const float* row_scales, const char* upcoming) const {
+                        int64_t row, int64_t row_count, int64_t panel, const float* row_scales, Upcoming upcoming) const {
         const int64_t width = epilogue.activation == SDN_ACTIVATION_GEGLU ? kPanelColumns : weight.rows - panel * kPanelColumns;
-        const int64_t upcoming_bytes = steps * bytes_of_step(weight);
         for (int64_t r = 0; r < row_count; r += kMicroRows) {
             const int64_t count = min_of(kMicroRows, row_count - r);
             float* const c = panel_sums + (scratch.keeps_sums ? r * kPanelColumns : 0);
@@ -127,7 +127,7 @@ struct MatrixProduct {
             else
                 prefetch_floats(c, count * kPanelColumns);
             multiply_rows_of(count, width, block + r * kRowStride, w, steps, block_index, panel, row_scales + r, c, upcoming);
-            if (r / kMicroRows * steps * 64 < upcoming_bytes) upcoming += steps * 64;
+            upcoming.skip(steps);
             if (last) epilogue.apply(c, kPanelColumns, row + r, count, panel);
         }
     }

@@ -2,7 +2,7 @@
 // Shapes:    a [rows, steps], kRowStride apart; b [steps, kPanelColumns]; c [rows, kPanelColumns], c_stride apart. An element of a and b is
 //            a float, or (uint32_t) a pair of bfloat16, whose two products are added.
 // Algorithm: one row of b and one broadcast element of a at a time; 28 independent sums (AVX-512) hide the latency of fma.
-// Launch:    inside one thread. Meanwhile `upcoming` is fetched, one cache line per step: the block of b that is needed next.
+// Launch:    inside one thread. Meanwhile `upcoming` is fetched, an address per step: the block of b that is needed next.
 #pragma once
 
 #include "cpu/gemm/layout.inl.h"
@@ -25,7 +25,7 @@ struct Terms<uint32_t> {
 
 template <class Sum, class Term, class Element, int Rows, int Vectors>
 SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride, bool accumulate,
-                                   const char* upcoming) {
+                                   Upcoming upcoming) {
     Sum total[Rows][Vectors];
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_zero(total[r][j]);
@@ -33,7 +33,7 @@ SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t s
     for (int64_t k = 0; k < steps; ++k) {
         Term row[Vectors];
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(row[j], b + j * kLanes);
-        prefetch(upcoming);
+        prefetch(upcoming.at);
         SDN_UNROLL for (int r = 0; r < Rows; ++r) {
             Term x;
             set_broadcast(x, a[r * kRowStride]);
@@ -41,7 +41,7 @@ SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t s
         }
         a += 1;
         b += kPanelColumns;
-        upcoming += 64;
+        upcoming.at += upcoming.stride;
     }
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) {
@@ -59,27 +59,25 @@ SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t s
 // The same for 1 <= rows <= Rows.
 template <class Sum, class Term, class Element, int Vectors, int Rows = kMicroRows>
 SDN_INLINE void multiply_rows(int64_t rows, const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride, bool accumulate,
-                              const char* upcoming) {
+                              Upcoming upcoming) {
     if constexpr (Rows > 1) {
         if (rows < Rows) return multiply_rows<Sum, Term, Element, Vectors, Rows - 1>(rows, a, b, steps, c, c_stride, accumulate, upcoming);
     }
     multiply_exactly<Sum, Term, Element, Rows, Vectors>(a, b, steps, c, c_stride, accumulate, upcoming);
 }
 
-// The same where only the first `width` of the panel's columns matter: whether the rest of c is written is open. upcoming: an address that
-// may be fetched; `steps` lines from there.
+// The same where only the first `width` of the panel's columns matter: whether the rest of c is written is open.
 template <class Element>
 SDN_INLINE void multiply_tile(int64_t rows, int64_t width, const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride,
-                              bool accumulate, const void* upcoming) {
+                              bool accumulate, Upcoming upcoming) {
     using Wide = typename Terms<Element>::Wide;
     using Narrow = typename Terms<Element>::Narrow;
-    const char* lines = static_cast<const char*>(upcoming);
     if (width > kLanes) {
-        multiply_rows<vec, Wide, Element, 2>(rows, a, b, steps, c, c_stride, accumulate, lines);
+        multiply_rows<vec, Wide, Element, 2>(rows, a, b, steps, c, c_stride, accumulate, upcoming);
     } else if (width > kNarrowLanes) {
-        multiply_rows<vec, Wide, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, lines);
+        multiply_rows<vec, Wide, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, upcoming);
     } else {
-        multiply_rows<narrow_vec, Narrow, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, lines);
+        multiply_rows<narrow_vec, Narrow, Element, 1>(rows, a, b, steps, c, c_stride, accumulate, upcoming);
     }
 }
 

@@ -168,12 +168,12 @@ struct Winograd {
                 const int64_t width = weight.rows - panel * kPanelColumns;
                 const float* const w = weights_of(panel, point, c);
                 const bool last = panel + 1 == first_panel + panel_count;
-                const float* upcoming = last ? w : weights_of(panel + 1, point, c);
-                const float* const end_of_upcoming = upcoming + n * kPanelColumns;
+                Upcoming upcoming = Upcoming::spread(last ? w : weights_of(panel + 1, point, c), n * kPanelColumns * 4,
+                                                     ceil_div(end - first, kMicroRows) * n);
                 for (int64_t t = first; t < end; t += kMicroRows) {
                     multiply_tile(min_of(kMicroRows, end - t), width, window_of(point, t, c), w, n, sums_of(point, t, panel), sum_stride,
                                   c > 0, upcoming);
-                    if (upcoming + 32 * n <= end_of_upcoming) upcoming += 16 * n;
+                    upcoming.skip(n);
                 }
             }
         }
