@@ -8,7 +8,8 @@ namespace StableDiffusion.Benchmarks;
 public class ResnetBlock2DBenchmark : LayerBenchmark
 {
     ResnetBlock2D down = null!, up = null!;
-    Tensor x, skip, embedding;
+    Tensor x, skip;
+    TimeContext time;
 
     /// <summary>Where in the UNet.</summary>
     [ParamsAllValues]
@@ -16,11 +17,11 @@ public class ResnetBlock2DBenchmark : LayerBenchmark
 
     /// <summary>In a down block.</summary>
     [Benchmark(Baseline = true)]
-    public void Down() => Queued(down.Forward(Exec, x, embedding));
+    public void Down() => Queued(down.Forward(Exec, x, time));
 
     /// <summary>In an up block.</summary>
     [Benchmark]
-    public void Up() => Queued(up.Forward(Exec, x, embedding, skip));
+    public void Up() => Queued(up.Forward(Exec, x, time, skip));
 
     /// <inheritdoc />
     protected override IReadOnlyList<Action> TimedCalls => [Down, Up];
@@ -33,6 +34,6 @@ public class ResnetBlock2DBenchmark : LayerBenchmark
         up = Build(builder => new ResnetBlock2D(builder, 2 * channels, channels, Unet.EmbeddingChannels, Unet.Groups, 1e-5f));
         x = Input(Unet.Batch, size, size, channels);
         skip = Input(Unet.Batch, size, size, channels);
-        embedding = Input(Unet.Batch, Unet.EmbeddingChannels);
+        time = new TimeContext(Input(Unet.Batch, Unet.EmbeddingChannels));
     }
 }
