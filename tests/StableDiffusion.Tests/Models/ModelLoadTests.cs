@@ -96,7 +96,7 @@ public sealed class ModelLoadTests
     [TestCase(DType.Float64)]
     [TestCase(DType.Int32)]
     public void Load_StorageThatIsNone_IsRefused(DType storage) => Assert.That(
-        () => ClipTextModel.Load(OwnFixtures.PathOf("models", Family, "text_encoder"), _device, storage), Throws.ArgumentException.With.Message.Contains("Float32, Float16 or BFloat16"));
+        () => ClipTextModel.Load(OwnFixtures.PathOf("models", Family, "text_encoder"), _device, storage), Throws.ArgumentException.With.Message.Contains("Float32, Float16, BFloat16 or Int8"));
 
     [Test]
     public void TextEncoder_KeysWithoutPrefix_GiveTheSameModelUnderTheSamePaths()
