@@ -34,11 +34,19 @@ public enum Precision
 /// <param name="ThreadsPerMultiprocessor">CUDA: the most that one holds at a time.</param>
 /// <param name="Lost">Whether a fault ended the device for this process.</param>
 /// <param name="Precision">CPU: how it multiplies.</param>
-/// <param name="MultipliesPairs">CPU: whether weights kept in bfloat16 are multiplied in pairs of it: in fast precision, where the processor does that faster than
-/// products of float32 (AMD Zen 4 and later), or where the device was named <c>cpu:avx512bf16</c>.</param>
+/// <param name="ProductDType">CPU: what weights kept in 16 bits are multiplied in. Float32 but in fast precision: there BFloat16, of weights kept so, where the processor
+/// multiplies pairs of them faster than float32 (AMD Zen 4 and later) or where the device was named <c>cpu:avx512bf16</c>; and Float16 where it has AVX512_FP16.</param>
 public sealed record DeviceInfo(DeviceKind Kind, int Index, string Name, string InstructionSet, int Threads, long TotalBytes, long FreeBytes,
     bool Emulated = false, int Multiprocessors = 0, int ThreadsPerMultiprocessor = 0, bool Lost = false, Precision Precision = Precision.Reference,
-    bool MultipliesPairs = false);
+    DType ProductDType = DType.Float32)
+{
+    /// <summary>
+    /// What a CPU multiplies beside weights of that storage: float32, or in fast precision <see cref="ProductDType"/>, where that is Float16 for both 16-bit
+    /// types, and where it is BFloat16 for itself only.
+    /// </summary>
+    public DType ProductDTypeFor(DType weights) =>
+        weights == ProductDType || (weights == DType.BFloat16 && ProductDType == DType.Float16) ? ProductDType : DType.Float32;
+}
 
 /// <summary>A processor or GPU. Thread-safe. Dispose after everything made from it; <see cref="Auto"/> needs no disposing.</summary>
 public sealed class Device : IDisposable
@@ -109,7 +117,7 @@ public sealed class Device : IDisposable
             NativeDeviceInfo info;
             Interop.sdn_device_get_info(Handle, &info).ThrowIfFailed();
             return new DeviceInfo((DeviceKind)info.Kind, info.Index, Text(info.Name), Text(info.InstructionSet), info.Threads, info.TotalBytes, info.FreeBytes,
-                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0, (Precision)info.Precision, info.MultipliesPairs != 0);
+                info.Emulated != 0, info.Multiprocessors, info.ThreadsPerMultiprocessor, info.Lost != 0, (Precision)info.Precision, (DType)info.ProductDType);
         }
     }
 
@@ -130,8 +138,8 @@ public sealed class Device : IDisposable
     public DType ActivationDType(DType weights) => Kind == DeviceKind.Cuda ? weights : DType.Float32;
 
     /// <summary>
-    /// Measures the peak of multiply-adds over all threads, in GFLOP/s, in about <paramref name="seconds"/>: of float32, or of pairs of bfloat16 where weights
-    /// of that <paramref name="dtype"/> are multiplied so.
+    /// Measures the peak of multiply-adds over all threads, in GFLOP/s, in about <paramref name="seconds"/>: of what is multiplied beside weights of that
+    /// <paramref name="dtype"/> (<see cref="DeviceInfo.ProductDTypeFor"/>), on a CUDA device of float16.
     /// </summary>
     public unsafe double MeasurePeakGflops(double seconds = 0.2, DType dtype = DType.Float32)
     {

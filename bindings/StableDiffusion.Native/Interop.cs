@@ -7,7 +7,7 @@ namespace StableDiffusion.Native;
 internal static partial class Interop
 {
     internal const string Library = "sdn";
-    internal const int AbiVersion = 3;
+    internal const int AbiVersion = 4;
 
     static Interop() => NativeLibrary.SetDllImportResolver(typeof(Interop).Assembly, static (name, _, _) =>
         name == Library ? NativeLibraryLocator.Load() : 0);
@@ -71,7 +71,7 @@ internal struct NativeDeviceInfo
     public long TotalBytes, FreeBytes;
     public Bytes128 Name;
     public Bytes32 InstructionSet;
-    public int Multiprocessors, ThreadsPerMultiprocessor, Lost, Precision, MultipliesPairs, Reserved;
+    public int Multiprocessors, ThreadsPerMultiprocessor, Lost, Precision, ProductDType, Reserved;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -76,7 +76,8 @@ public static unsafe class Ops
 
     /// <summary>
     /// <c>softmax(scale q k^T) v</c> per head. q <c>[B,Sq,H*D]</c>, k and v <c>[B,Sk,H*D]</c>, rows of any stride; scale defaults to 1/sqrt(D).
-    /// With <paramref name="operands"/> BFloat16, a CPU device of <see cref="Precision.Fast"/> that multiplies pairs of bfloat16 rounds what it multiplies.
+    /// <paramref name="operands"/> is the type of the weights beside: a CPU device that multiplies these in 16 bits (<see cref="DeviceInfo.ProductDTypeFor"/>) rounds
+    /// what is multiplied here, too.
     /// </summary>
     public static Tensor Attention(this Exec exec, Tensor q, Tensor k, Tensor v, int heads, bool causal = false, float? scale = null, DType operands = DType.Float32)
     {

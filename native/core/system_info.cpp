@@ -221,6 +221,10 @@ bool cpu_has_avx512vnni() {
     return cpu_has_avx512() && bit(cpuid(7).ecx, 11);
 }
 
+bool cpu_has_avx512fp16() {
+    return cpu_has_avx512() && bit(cpuid(7).edx, 23);
+}
+
 std::string cpu_name() {
     char text[49] = "";
     for (uint32_t i = 0; i < 3; ++i) {
@@ -248,6 +252,9 @@ bool cpu_pairs_are_fast() {
     return false;
 }
 bool cpu_has_avx512vnni() {
+    return false;
+}
+bool cpu_has_avx512fp16() {
     return false;
 }
 

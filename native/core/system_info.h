@@ -31,6 +31,7 @@ bool cpu_has_avx2();        // AVX2, FMA, F16C
 bool cpu_has_avx512();      // AVX-512 F, BW, VL, DQ besides
 bool cpu_has_avx512bf16();  // AVX-512 and AVX512_BF16
 bool cpu_has_avx512vnni();  // AVX-512 and AVX512_VNNI
+bool cpu_has_avx512fp16();  // AVX-512 and AVX512_FP16
 
 // Whether AVX512_BF16 multiplies pairs of bfloat16 faster than AVX-512 multiplies float32: on AMD processors (Zen 4 and later) at twice the
 // rate; on Intel's, with two float32 units and one for pairs, at half to once.

@@ -60,7 +60,8 @@ struct PhaseWeights {
     PackedMatrix matrix(int64_t phase) const {
         PackedMatrix m = weight;
         m.data = panel(phase, 0);
-        m.storage = weight.pairs ? SDN_BFLOAT16 : SDN_FLOAT32;
+        m.storage = weight.pairs ? SDN_BFLOAT16 : weight.halves ? SDN_FLOAT16 : SDN_FLOAT32;
+        m.half_unit = phase_half_unit(weight);
         m.panel_count = panel_count;
         m.rows = min_of(panel_count * kPanelColumns, weight.rows - first_panel * kPanelColumns);
         m.columns = weight.columns / 9 * 4;

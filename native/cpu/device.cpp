@@ -86,12 +86,24 @@ sdn_device_info Device::info() const {
     info.kind = SDN_DEVICE_CPU;
     info.threads = threads_;
     info.precision = precision_;
-    info.multiplies_pairs = multiplies_pairs() ? 1 : 0;
+    info.product_dtype = product_dtype();
     info.total_bytes = memory.total_bytes;
     info.free_bytes = memory.free_bytes;
     std::snprintf(info.name, sizeof info.name, "%s", cpu_name().c_str());
     std::snprintf(info.instruction_set, sizeof info.instruction_set, "%s", kernels_.name);
     return info;
+}
+
+int32_t Device::product_dtype() const {
+    static const bool has_fp16 = cpu_has_avx512fp16();
+    if (precision_ != SDN_PRECISION_FAST) return SDN_FLOAT32;
+    return kernels_.pairs ? SDN_BFLOAT16 : kernels_.halves && has_fp16 ? SDN_FLOAT16 : SDN_FLOAT32;
+}
+
+// What values beside weights of a dtype are multiplied in: halves serve both 16-bit types, pairs bfloat16 alone.
+int32_t Device::product_dtype_for(int32_t dtype) const {
+    const int32_t narrow = product_dtype();
+    return dtype == narrow || (dtype == SDN_BFLOAT16 && narrow == SDN_FLOAT16) ? narrow : SDN_FLOAT32;
 }
 
 double Device::measure_peak(int32_t dtype, double seconds) {
@@ -116,7 +128,7 @@ double Device::measure_peak(int32_t dtype, double seconds) {
     };
 
     ThreadPool::instance().ensure(threads_);
-    Run run{dtype == SDN_BFLOAT16 && multiplies_pairs() ? kernels_.peak_pairs : kernels_.peak_loop, 1 << 20, 0};
+    Run run{product_dtype_for(dtype) == SDN_FLOAT32 ? kernels_.peak_loop : kernels_.peak_narrow, 1 << 20, 0};
     while (time_run(run) < 0.01) run.multiply_adds *= 2;
     const auto begin = Clock::now();
     double best = 0;
@@ -167,7 +179,7 @@ void Device::linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, cons
 }
 void Device::attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
                        const sdn_attention_params& params) {
-    kernels_.attention(exec, out, q, k, v, params, multiplies_pairs() && params.operands == SDN_BFLOAT16);
+    kernels_.attention(exec, out, q, k, v, params, product_dtype_for(params.operands));
 }
 void Device::group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const sdn::Weight& weight,
                         int32_t groups, float eps, int32_t activation) {

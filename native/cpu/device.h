@@ -19,7 +19,9 @@ class Device final : public sdn::Device {
     int threads() const override { return threads_; }
     bool computes_in(int32_t dtype) const override { return dtype == SDN_FLOAT32; }
     bool has_host_memory() const override { return true; }
-    bool multiplies_pairs() const { return precision_ == SDN_PRECISION_FAST && kernels_.pairs; }
+    // What weights kept in 16 bits are multiplied in: SDN_FLOAT32, or in fast precision what the instruction set has.
+    int32_t product_dtype() const;
+    int32_t product_dtype_for(int32_t dtype) const;
     bool shares_weights_with(const sdn::Device& other) const override;
 
     std::shared_ptr<void> allocate(int64_t bytes, const char* purpose) override;

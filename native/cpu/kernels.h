@@ -24,6 +24,7 @@ struct Kernels {
     int32_t panel_width;  // of PackedMatrix
     bool pairs;           // whether it multiplies PackedMatrix::pairs
     bool bytes;           // whether it multiplies weights in SDN_INT8, on machines with AVX512_VNNI
+    bool halves;          // whether it multiplies PackedMatrix::halves, on machines with AVX512_FP16
 
     // Packs output rows [first_row, first_row + row_count) of the logical weight into m.data. source: row-major [row_count, in] or
     // [row_count, in, kh, kw] of source_dtype. Rows of a geglu weight are numbered values first, then gates.
@@ -38,17 +39,17 @@ struct Kernels {
     void (*linear)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const PackedMatrix& weight,
                    const sdn_tensor* residual, int32_t activation);
     void (*attention)(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
-                      const sdn_attention_params& params, bool pairs);
+                      const sdn_attention_params& params, int32_t operands);
 
     void (*group_norm)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const NormWeight& weight,
                        int32_t groups, float eps, int32_t activation);
     void (*layer_norm)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const NormWeight& weight, float eps);
     void (*activation)(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, int32_t kind);
 
-    // Runs about `multiply_adds` independent vector multiply-adds in registers; returns the operations done. peak_pairs: of pairs of
-    // bfloat16, nullptr without `pairs`.
+    // Runs about `multiply_adds` independent vector multiply-adds in registers; returns the operations done. peak_narrow: of pairs of
+    // bfloat16 or of halves, nullptr where it has neither.
     double (*peak_loop)(int64_t multiply_adds);
-    double (*peak_pairs)(int64_t multiply_adds);
+    double (*peak_narrow)(int64_t multiply_adds);
 };
 
 // The kernels of an instruction set by name, or nullptr where this build or machine lacks it.

@@ -11,7 +11,7 @@ constexpr bool multiplies_pairs = true;
 #else
 constexpr bool multiplies_pairs = false;
 #endif
-extern const bool multiplies_bytes;
+extern const bool multiplies_bytes, multiplies_halves;
 
 void pack_rows(const PackedMatrix& m, const void* source, int32_t source_dtype, int64_t first_row, int64_t row_count);
 void unpack(const PackedMatrix& m, void* values);
@@ -21,7 +21,7 @@ void conv2d(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const Packed
 void linear(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const PackedMatrix& weight,
             const sdn_tensor* residual, int32_t activation);
 void attention(Exec& exec, const sdn_tensor& out, const sdn_tensor& q, const sdn_tensor& k, const sdn_tensor& v,
-               const sdn_attention_params& params, bool pairs);
+               const sdn_attention_params& params, int32_t operands);
 void group_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const sdn_tensor* x2, const NormWeight& weight, int32_t groups,
                 float eps, int32_t activation);
 void layer_norm(Exec& exec, const sdn_tensor& out, const sdn_tensor& x, const NormWeight& weight, float eps);

@@ -21,6 +21,7 @@ class Weight final : public sdn::Weight {
   private:
     void pack_matrix(const sdn_weight_desc& desc);
     void take_scales();
+    void choose_halves();
     void pack_bias(const sdn_weight_desc& desc);
     void copy_norm(const sdn_weight_desc& desc);
     void copy_embedding(const sdn_weight_desc& desc);

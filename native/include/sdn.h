@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-#define SDN_ABI_VERSION 3
+#define SDN_ABI_VERSION 4
 
 /* ---- status ------------------------------------------------------------------------------------------------------------ */
 
@@ -104,7 +104,9 @@ enum { SDN_DEVICE_CPU = 0, SDN_DEVICE_CUDA = 1 };
 enum {
     SDN_PRECISION_REFERENCE = 0, /* products of float32, 16-bit weights widened, one for each term */
     SDN_PRECISION_FAST = 1       /* 3x3 convolutions by Winograd's F(4x4,3x3) where that pays; with the instruction set avx512bf16, products
-                                  * of bfloat16 for weights stored so, inputs rounded to it. Sums are in float32 all the same. */
+                                  * of bfloat16 for weights stored so, inputs rounded to it and sums in float32; on machines with
+                                  * AVX512_FP16 and the set avx512, products of float16 for weights stored in 16 bits, sums of up to 64
+                                  * of them in float16 and of these in float32. */
 };
 
 typedef struct sdn_device_info {
@@ -120,7 +122,8 @@ typedef struct sdn_device_info {
     int32_t threads_per_multiprocessor; /* CUDA: most resident threads; CPU: 0 */
     int32_t lost;                       /* 1 after a fault that ended the device for this process */
     int32_t precision;                  /* SDN_PRECISION_*; CUDA: SDN_PRECISION_REFERENCE */
-    int32_t multiplies_pairs;           /* CPU: 1 where weights stored in bfloat16 are multiplied in pairs of it */
+    int32_t product_dtype;              /* CPU: what weights stored in 16 bits are multiplied in: SDN_FLOAT32; SDN_BFLOAT16, for weights
+                                         * stored so; or SDN_FLOAT16. CUDA: SDN_FLOAT32 */
     int32_t reserved;
 } sdn_device_info;
 
@@ -139,7 +142,7 @@ SDN_API sdn_status sdn_device_get_info(const sdn_device* device, sdn_device_info
 SDN_API sdn_status sdn_device_get_context(const sdn_device* device, void** context);
 
 /* Measures what the device's multiply-add units can do at most beside weights of a dtype, in GFLOP/s, in about `seconds`: on a CPU device
- * over all its threads float32, or pairs of bfloat16 where it multiplies these; on a CUDA device float16 with mma.sync over all
+ * over all its threads float32, or pairs of bfloat16 or float16 where it multiplies these; on a CUDA device float16 with mma.sync over all
  * multiprocessors. */
 SDN_API sdn_status sdn_device_measure_peak(sdn_device* device, int32_t dtype, double seconds, double* gflops);
 
@@ -289,7 +292,8 @@ typedef struct sdn_attention_params {
     int32_t heads;
     int32_t causal;   /* 1: query i sees keys 0..i; needs Sq == Sk */
     float scale;      /* usually 1/sqrt(head dim) */
-    int32_t operands; /* SDN_BFLOAT16: a CPU device that multiplies pairs of bfloat16 rounds q, k, v and the softmax to it; else 0 */
+    int32_t operands; /* the dtype of the weights beside: where a CPU device multiplies these in 16 bits (product_dtype), q, k, v and the
+                       * softmax are rounded to these, too; or 0 */
 } sdn_attention_params;
 
 /* out = softmax(scale * q k^T) v per head, online: no Sq x Sk matrix in memory. q [B,Sq,H*D], k [B,Sk,H*D], v [B,Sk,H*D],

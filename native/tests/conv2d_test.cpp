@@ -63,7 +63,7 @@ struct Layer {
         return static_cast<double>(x[((b * c.height + y) * c.width + column) * c.channels + channel]);
     }
 
-    Expected expected_at(const std::vector<double>& w, int64_t b, int64_t y, int64_t column, int64_t o) const {
+    Expected expected_at(const std::vector<double>& w, bool halves, int64_t b, int64_t y, int64_t column, int64_t o) const {
         const Shape out = c.out_shape();
         const sdn_conv2d_params& p = c.params;
         Sum sum;
@@ -78,17 +78,17 @@ struct Layer {
         if (c.residual) sum.add(static_cast<double>(residual[((b * out[1] + y) * out[2] + column) * c.outputs + o]));
         // The sums of a doubled image's weights are rounded to the storage once more.
         const bool sums_weights = c.precision == SDN_PRECISION_FAST && p.upsample_height > 0;
-        return {sum.value(), (c.precision == SDN_PRECISION_FAST ? kWinograd : 1) * sum.limit() +
+        return {sum.value(), (c.precision == SDN_PRECISION_FAST ? kWinograd : 1) * sum.limit() + (halves ? sum.limit_in_halves() : 0) +
                                  (sums_weights ? kPhaseWeights * kBFloat16Unit * sum.root_of_squares() : 0)};
     }
 
-    std::vector<Expected> expected(const std::vector<double>& w) const {
+    std::vector<Expected> expected(const std::vector<double>& w, bool halves) const {
         const Shape out = c.out_shape();
         std::vector<Expected> result;
         for (int64_t b = 0; b < c.batch; ++b)
             for (int64_t y = 0; y < out[1]; ++y)
                 for (int64_t column = 0; column < out[2]; ++column)
-                    for (int64_t o = 0; o < c.outputs; ++o) result.push_back(expected_at(w, b, y, column, o));
+                    for (int64_t o = 0; o < c.outputs; ++o) result.push_back(expected_at(w, halves, b, y, column, o));
         return result;
     }
 };
@@ -101,7 +101,7 @@ class Conv2d : public EachDevice {
         const Device device(GetParam(), 2, c.precision);
         const Layer layer(c);
         const std::unique_ptr<Weight> w = layer.weight(device);
-        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
+        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w), multiplies_halves(device, c.storage)))) << c.text();
     }
 };
 SDN_FOR_EACH_DEVICE(Conv2d);
@@ -167,10 +167,11 @@ TEST_P(Conv2d, FastPrecision_EqualsTheTwin) {
     cases.push_back({1, 4, 5, 20, 12, 3, 3, {1, 1, 1, 1, 1, 7, 9, 0}});
     cases.push_back({2, 4, 5, 20, 40, 3, 3, {1, 1, 1, 1, 1, 8, 10, 0}});
     cases.push_back({1, 1, 2, 400, 700, 3, 3, {1, 1, 1, 1, 1, 2, 4, 0}});
-    for (Case c : cases) {
-        c.storage = SDN_BFLOAT16, c.precision = SDN_PRECISION_FAST;
-        expect_twin(c);
-    }
+    for (Case c : cases)
+        for (const int32_t storage : {SDN_BFLOAT16, SDN_FLOAT16}) {
+            c.storage = storage, c.precision = SDN_PRECISION_FAST;
+            expect_twin(c);
+        }
 }
 
 // Sizes that Winograd's algorithm takes: tiles cut off at either edge, several blocks of K, several panels, every storage, more tiles than
@@ -198,7 +199,9 @@ TEST_P(Conv2d, AnyThreadCount_SameBits) {
     small.channel_add = small.residual = true;
     Case winograd{1, 33, 34, 48, 70};
     winograd.precision = SDN_PRECISION_FAST;
-    for (const Case& c : {doubled, small, winograd, Case{1, 40, 40, 50, 3}}) {
+    Case narrow{2, 9, 7, 120, 70};
+    narrow.storage = SDN_FLOAT16, narrow.precision = SDN_PRECISION_FAST;
+    for (const Case& c : {doubled, small, winograd, narrow, Case{1, 40, 40, 50, 3}}) {
         const Layer layer(c);
         same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); }, 1 << 24, c.precision);
     }

@@ -43,14 +43,18 @@ TEST(Device, EnvironmentVariable_ForcesAnInstructionSetOnPlainCpuOnly) {
                  {"SDN_CPU", "mmx", "portable"});
 }
 
-TEST(Device, Pairs_AreMultipliedInFastPrecisionWhereTheyAreFasterOrNamed) {
+TEST(Device, SixteenBits_AreMultipliedInFastPrecisionWhereTheyAreFasterOrNamed) {
     const auto info = [](const char* name, int32_t precision) { return sdn::Device::open(name, "", 1, precision)->info(); };
-    EXPECT_EQ(info("cpu", SDN_PRECISION_FAST).multiplies_pairs, cpu_pairs_are_fast() ? 1 : 0);
-    EXPECT_EQ(info("cpu", SDN_PRECISION_REFERENCE).multiplies_pairs, 0);
-    EXPECT_EQ(info("cpu:portable", SDN_PRECISION_FAST).multiplies_pairs, 0);
+    const int32_t halves = cpu_has_avx512fp16() ? SDN_FLOAT16 : SDN_FLOAT32;
+    EXPECT_EQ(info("cpu", SDN_PRECISION_FAST).product_dtype, cpu_pairs_are_fast() ? SDN_BFLOAT16 : halves);
+    EXPECT_EQ(info("cpu", SDN_PRECISION_REFERENCE).product_dtype, SDN_FLOAT32);
+    EXPECT_EQ(info("cpu:portable", SDN_PRECISION_FAST).product_dtype, SDN_FLOAT32);
+    if (cpu::find_kernels("avx512") == nullptr) return;
+    EXPECT_EQ(info("cpu:avx512", SDN_PRECISION_FAST).product_dtype, halves);
+    EXPECT_EQ(info("cpu:avx512", SDN_PRECISION_REFERENCE).product_dtype, SDN_FLOAT32);
     if (cpu::find_kernels("avx512bf16") == nullptr) return;
-    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_FAST).multiplies_pairs, 1);
-    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_REFERENCE).multiplies_pairs, 0);
+    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_FAST).product_dtype, SDN_BFLOAT16);
+    EXPECT_EQ(info("cpu:avx512bf16", SDN_PRECISION_REFERENCE).product_dtype, SDN_FLOAT32);
 }
 
 TEST(Device, Info_IsFilled) {
@@ -62,7 +66,7 @@ TEST(Device, Info_IsFilled) {
     EXPECT_EQ(info.index, 0);
     EXPECT_EQ(info.threads, 3);
     EXPECT_EQ(info.precision, SDN_PRECISION_REFERENCE);
-    EXPECT_EQ(info.multiplies_pairs, 0);
+    EXPECT_EQ(info.product_dtype, SDN_FLOAT32);
     EXPECT_EQ(info.reserved, 0);
     EXPECT_GT(info.total_bytes, 0);
     EXPECT_GT(info.free_bytes, 0);

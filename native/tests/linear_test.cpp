@@ -85,17 +85,18 @@ struct Layer {
         return sum;
     }
 
-    std::vector<Expected> expected(const std::vector<double>& w) const {
+    std::vector<Expected> expected(const std::vector<double>& w, bool halves) const {
+        const auto limit_of = [halves](const Sum& sum) { return halves ? sum.limit_in_halves() : sum.limit(); };
         std::vector<Expected> result;
         for (int64_t m = 0; m < c.rows; ++m) {
             for (int64_t n = 0; n < c.outputs; ++n) {
                 const Sum sum = product(w, m, n);
                 double value = activate(sum.value(), c.activation);
-                double limit = 1.2 * sum.limit();  // no activation is steeper
+                double limit = 1.2 * limit_of(sum);  // no activation is steeper
                 if (c.geglu()) {
                     const Sum gate = product(w, m, c.outputs + n);
                     value = sum.value() * gelu(gate.value());
-                    limit = std::fabs(gelu(gate.value())) * sum.limit() + 1.2 * std::fabs(sum.value()) * gate.limit();
+                    limit = std::fabs(gelu(gate.value())) * limit_of(sum) + 1.2 * (std::fabs(sum.value()) + limit_of(sum)) * limit_of(gate);
                 }
                 limit += kActivationRelative * std::fabs(value);
                 if (c.residual) value += static_cast<double>(residual[m * c.outputs + n]);
@@ -114,7 +115,7 @@ class Linear : public EachDevice {
         const Device device(GetParam(), 2, c.precision);
         const Layer layer(c);
         const std::unique_ptr<Weight> w = layer.weight(device);
-        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w)))) << c.text();
+        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w), multiplies_halves(device, c.storage)))) << c.text();
     }
 };
 SDN_FOR_EACH_DEVICE(Linear);
@@ -149,25 +150,29 @@ TEST_P(Linear, EveryFusion_EqualsTheTwin) {
                 }
 }
 
-// With inputs that are rounded already, products of pairs are exact: the limits are those of float32. 15 inputs are no pairs.
+// With inputs that are rounded already, products of pairs are exact: the limits are those of float32. 15 inputs are no pairs. Halves have
+// limits of their own.
 TEST_P(Linear, FastPrecision_EqualsTheTwin) {
-    const auto with = [](Case c, int32_t activation = SDN_ACTIVATION_NONE) {
-        c.activation = activation, c.storage = SDN_BFLOAT16, c.precision = SDN_PRECISION_FAST;
-        return c;
-    };
-    for (const int64_t columns : {2, 4, 15, 16, 30, 34, 766, 768, 770, 1500})
-        for (const int64_t outputs : {1, 8, 9, 17, 40}) expect_twin(with({17, columns, 0, outputs}));
-    for (const int64_t columns : {1, 16, 41, 767, 768})
-        for (const int64_t columns2 : {1, 3, 24, 769}) expect_twin(with({17, columns, columns2, 33, SDN_ACTIVATION_NONE, true, true}));
-    for (int32_t activation = SDN_ACTIVATION_SILU; activation <= SDN_ACTIVATION_GEGLU; ++activation)
-        expect_twin(with({40, 900, 0, 45}, activation));
-    expect_twin(with({523, 402, 0, 309}));
+    for (const int32_t storage : {SDN_BFLOAT16, SDN_FLOAT16}) {
+        const auto with = [storage](Case c, int32_t activation = SDN_ACTIVATION_NONE) {
+            c.activation = activation, c.storage = storage, c.precision = SDN_PRECISION_FAST;
+            return c;
+        };
+        for (const int64_t columns : {2, 4, 15, 16, 30, 34, 766, 768, 770, 1500})
+            for (const int64_t outputs : {1, 8, 9, 17, 40}) expect_twin(with({17, columns, 0, outputs}));
+        for (const int64_t columns : {1, 16, 41, 767, 768})
+            for (const int64_t columns2 : {1, 3, 24, 769}) expect_twin(with({17, columns, columns2, 33, SDN_ACTIVATION_NONE, true, true}));
+        for (int32_t activation = SDN_ACTIVATION_SILU; activation <= SDN_ACTIVATION_GEGLU; ++activation)
+            expect_twin(with({40, 900, 0, 45}, activation));
+        expect_twin(with({523, 402, 0, 309}));
+    }
 }
 
 TEST_P(Linear, AnyThreadCount_SameBits) {
     for (const Case& c : {Case{300, 500, 0, 300, SDN_ACTIVATION_SILU, true, true}, Case{33, 1500, 20, 400},
                           Case{128, 450, 0, 200, SDN_ACTIVATION_GEGLU, true, false, SDN_BFLOAT16},
-                          Case{128, 1800, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_BFLOAT16, SDN_PRECISION_FAST}}) {
+                          Case{128, 1800, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_BFLOAT16, SDN_PRECISION_FAST},
+                          Case{131, 700, 0, 200, SDN_ACTIVATION_NONE, true, false, SDN_FLOAT16, SDN_PRECISION_FAST}}) {
         const Layer layer(c);
         same_for_any_threads([&](sdn_device* device, sdn_exec*) { return layer.run(device, *layer.weight(device)); }, 1 << 24, c.precision);
     }

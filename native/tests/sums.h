@@ -31,11 +31,23 @@ class Sum {
     double value() const { return value_; }
     double limit() const { return 4 * kUnit * std::sqrt(static_cast<double>(count_) * squares_); }
     double root_of_squares() const { return std::sqrt(squares_); }
+    // The same where products are of float16 and up to `chain` are added in it: each addition rounds its partial sum, and each input is
+    // rounded once.
+    double limit_in_halves(int64_t chain = 64) const {
+        return limit() + 4 * kFloat16Unit * (std::sqrt(static_cast<double>(chain)) + 1) * root_of_squares();
+    }
 
   private:
     double value_ = 0, squares_ = 0;
     int64_t count_ = 0;
 };
+
+// Whether the device multiplies in float16 beside weights stored in a dtype.
+inline bool multiplies_halves(const sdn_device* device, int32_t storage) {
+    sdn_device_info info{};
+    ok(sdn_device_get_info(device, &info));
+    return info.product_dtype == SDN_FLOAT16 && (storage == SDN_FLOAT16 || storage == SDN_BFLOAT16);
+}
 
 // Rounds every element to nearest even, to what dtype can hold.
 inline void round_to(const Array& values, int32_t dtype) {

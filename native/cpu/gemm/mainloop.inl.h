@@ -7,6 +7,7 @@
 
 #include "cpu/gemm/bytes.inl.h"
 #include "cpu/gemm/epilogue.inl.h"
+#include "cpu/gemm/halves.inl.h"
 #include "cpu/gemm/microkernel.inl.h"
 #include "cpu/gemm/pack.inl.h"
 #include "cpu/gemm/tiling.inl.h"
@@ -37,6 +38,9 @@ struct MatrixProduct {
 #if defined(SDN_MULTIPLIES_BYTES)
         if (p.weight.storage == SDN_INT8) return p.template multiply<Bytes>(row, row_end - row, panel, panel_end - panel, thread_memory);
 #endif
+#if defined(SDN_MULTIPLIES_HALVES)
+        if (p.weight.halves) return p.template multiply<Half>(row, row_end - row, panel, panel_end - panel, thread_memory);
+#endif
         p.template multiply<float>(row, row_end - row, panel, panel_end - panel, thread_memory);
     }
 
@@ -60,12 +64,15 @@ struct MatrixProduct {
                                                                  : stored_panel_block(weight, panel, last ? k : k + steps));
                 float* const panel_sums = sums + (blocks.count > 1 ? p * row_count * kPanelColumns : 0);
                 multiply_panel(block, w, steps, b, last, panel_sums, row, row_count, panel + p, row_scales,
-                               Upcoming::spread(next, steps * bytes_of_step(weight), ceil_div(row_count, kMicroRows) * steps));
+                               Upcoming::spread(next, steps * bytes_of_step(weight), ceil_div(row_count, rows_at_once(block)) * steps));
             }
         }
     }
 
   private:
+    // Rows that a microkernel multiplies.
+    static constexpr int64_t rows_at_once(const void*) { return kMicroRows; }
+
     // Steps [k, k + steps) of x, as elements. The last parameter of weight_block() only tells which elements.
     void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, float* block, float*, float*) const {
         loader.load(row, row_count, k, steps, block, kRowStride);
@@ -109,6 +116,26 @@ struct MatrixProduct {
         multiply_byte_tile(rows, width, a, b, steps, scales, c, kPanelColumns, block_index > 0, upcoming);
     }
 #endif
+#if defined(SDN_MULTIPLIES_HALVES)
+    static constexpr int64_t rows_at_once(const Half*) { return kHalfRows; }
+    void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, Half* block, float* staging, float* row_scales) const {
+        const int32_t exponent = row_exponent(weight.half_exponent);
+        for (int64_t first = 0; first < row_count; first += kStagedRows) {
+            const int64_t count = min_of(kStagedRows, row_count - first);
+            loader.load(row + first, count, k, steps, staging, kRowStride);
+            for (int64_t r = 0; r < count; ++r)
+                row_scales[first + r] =
+                    weight.half_unit * round_to_halves(staging + r * kRowStride, steps, exponent, block + (first + r) * kRowStride);
+        }
+    }
+    const Half* weight_block(int64_t panel, int64_t k, int64_t steps, float* staging, const Half*) const {
+        return static_cast<const Half*>(half_panel_block(weight, panel, k, steps, staging));
+    }
+    void multiply_rows_of(int64_t rows, int64_t, const Half* a, const Half* b, int64_t steps, int64_t block_index, int64_t,
+                          const float* row_scales, float* c, Upcoming upcoming) const {
+        multiply_halves(rows, a, b, steps, kLongestChain, row_scales, c, kPanelColumns, block_index > 0, upcoming);
+    }
+#endif
     template <class Element>
     void multiply_rows_of(int64_t rows, int64_t width, const Element* a, const Element* b, int64_t steps, int64_t block_index, int64_t,
                           const float*, float* c, Upcoming upcoming) const {
@@ -119,8 +146,8 @@ struct MatrixProduct {
     void multiply_panel(const Element* block, const Element* w, int64_t steps, int64_t block_index, bool last, float* panel_sums,
                         int64_t row, int64_t row_count, int64_t panel, const float* row_scales, Upcoming upcoming) const {
         const int64_t width = epilogue.activation == SDN_ACTIVATION_GEGLU ? kPanelColumns : weight.rows - panel * kPanelColumns;
-        for (int64_t r = 0; r < row_count; r += kMicroRows) {
-            const int64_t count = min_of(kMicroRows, row_count - r);
+        for (int64_t r = 0; r < row_count; r += rows_at_once(block)) {
+            const int64_t count = min_of(rows_at_once(block), row_count - r);
             float* const c = panel_sums + (scratch.keeps_sums ? r * kPanelColumns : 0);
             if (last)
                 epilogue.fetch(row + r, count, panel);

@@ -13,6 +13,11 @@ const bool multiplies_bytes = true;
 #else
 const bool multiplies_bytes = false;
 #endif
+#if defined(SDN_MULTIPLIES_HALVES)
+const bool multiplies_halves = true;
+#else
+const bool multiplies_halves = false;
+#endif
 
 namespace {
 

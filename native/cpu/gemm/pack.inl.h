@@ -63,6 +63,18 @@ SDN_INLINE const float* panel_block(const PackedMatrix& m, int64_t panel, int64_
     return buffer;
 }
 
+#if defined(SDN_MULTIPLIES_HALVES)
+// The same of a matrix of halves, as float16: where they lie, or converted into `buffer` (depth * kPanelColumns of them).
+SDN_INLINE const void* half_panel_block(const PackedMatrix& m, int64_t panel, int64_t k, int64_t depth, void* buffer) {
+    const uint16_t* const source = static_cast<const uint16_t*>(m.data) + (panel * m.columns + k) * kPanelColumns;
+    if (m.storage == SDN_FLOAT16) return source;
+    const vec factor = broadcast(1 / m.half_unit);
+    for (int64_t i = 0; i < depth * kPanelColumns; i += kLanes)
+        store_float16(static_cast<uint16_t*>(buffer) + i, load_bfloat16(source + i) * factor);
+    return buffer;
+}
+#endif
+
 SDN_INLINE int64_t bytes_of_step(const PackedMatrix& m) {
     return kPanelColumns * terms_of(m) * bytes_of(m.storage);
 }

@@ -42,7 +42,12 @@ void sum_phase_panel(const PackedMatrix& m, int64_t panel, int64_t py, int64_t p
     const void* const stored = stored_panel_block(m, panel, 0);
     const float* const wide = static_cast<const float*>(stored);
     const uint16_t* const narrow = static_cast<const uint16_t*>(stored);
-    const auto store_float = [=](int64_t i, vec sum) { store(static_cast<float*>(target) + i, sum); };
+    const auto store_sum = [=](int64_t i, vec sum) {
+#if defined(SDN_MULTIPLIES_HALVES)
+        if (m.halves) return store_float16(static_cast<uint16_t*>(target) + i, sum * broadcast(1 / phase_half_unit(m)));
+#endif
+        store(static_cast<float*>(target) + i, sum);
+    };
 #if defined(SDN_MULTIPLIES_PAIRS)
     if (m.pairs)
         return sum_taps(
@@ -51,13 +56,13 @@ void sum_phase_panel(const PackedMatrix& m, int64_t panel, int64_t py, int64_t p
 #endif
     if (m.storage == SDN_FLOAT32)
         sum_taps(
-            values_per_tap, py, px, [=](int64_t i) { return load(wide + i); }, store_float);
+            values_per_tap, py, px, [=](int64_t i) { return load(wide + i); }, store_sum);
     else if (m.storage == SDN_FLOAT16)
         sum_taps(
-            values_per_tap, py, px, [=](int64_t i) { return load_float16(narrow + i); }, store_float);
+            values_per_tap, py, px, [=](int64_t i) { return load_float16(narrow + i); }, store_sum);
     else
         sum_taps(
-            values_per_tap, py, px, [=](int64_t i) { return load_bfloat16(narrow + i); }, store_float);
+            values_per_tap, py, px, [=](int64_t i) { return load_bfloat16(narrow + i); }, store_sum);
 }
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -12,14 +12,15 @@ constexpr int64_t kMostWork = 1000000000;  // multiply-adds of a tile: tens of m
 constexpr int64_t kLeastWork = 2000000;    // ... and not much less than 0.1 ms
 
 // Time of the whole product per thread, in quarters of a vector multiply-add: the last round of tiles may leave threads without work, each
-// tile copies its rows of x once and reads its weights once. Bytes are multiplied four times as fast, and rounding x to them costs.
+// tile copies its rows of x once and reads its weights once. Halves are multiplied twice and bytes four times as fast, and rounding x to
+// them costs.
 int64_t estimated_time(int64_t rows, const PackedMatrix& weight, Tiling t, int threads) {
     const int64_t tile_rows = ceil_div(rows, t.row_tiles);
     const int64_t tile_panels = ceil_div(weight.panel_count, t.panel_tiles);
     const int64_t rounds = ceil_div(t.row_tiles * t.panel_tiles, threads);
-    const bool bytes = weight.storage == SDN_INT8;
-    return rounds * (tile_rows * tile_panels * (bytes ? 2 : 8) + tile_rows * (bytes ? 2 : 1) + tile_panels * (bytes ? 4 : 16)) *
-           weight.columns;
+    const bool bytes = weight.storage == SDN_INT8, halves = weight.halves;
+    const int64_t product = bytes ? 2 : halves ? 4 : 8, row = bytes || halves ? 2 : 1, panel = bytes ? 4 : halves ? 8 : 16;
+    return rounds * (tile_rows * tile_panels * product + tile_rows * row + tile_panels * panel) * weight.columns;
 }
 
 }  // namespace
@@ -49,14 +50,15 @@ TileScratch tile_scratch(int64_t rows, const PackedMatrix& weight, Tiling tiling
     const DepthBlocks blocks = depth_blocks(steps_of(weight));
     const int64_t tile_rows = ceil_div(rows, tiling.row_tiles);
     const int64_t panels = blocks.count > 1 ? ceil_div(weight.panel_count, tiling.panel_tiles) : 1;
-    const int64_t sum_rows = blocks.count > 1 ? tile_rows : kMicroRows;
+    const int64_t sum_rows = blocks.count > 1 ? tile_rows : weight.halves ? 2 * kMicroRows : kMicroRows;
     TileScratch s;
-    s.block_bytes = tile_rows * kRowStride * 4;
-    s.staging_bytes = weight.storage == SDN_FLOAT32 ? 0
+    s.block_bytes = ceil_div(tile_rows * kRowStride * (weight.halves ? 2 : 4), 64) * 64;
+    s.staging_bytes = weight.halves                 ? max_of(kStagedRows * kRowStride * 4, blocks.depth * kPanelColumns * 2)
+                      : weight.storage == SDN_FLOAT32 ? 0
                       : weight.storage == SDN_INT8  ? kStagedByteRows * 4 * kRowStride * 4
                       : weight.pairs                ? kStagedRows * 2 * kRowStride * 4
                                                     : blocks.depth * kPanelColumns * 4;
-    s.scales_bytes = weight.storage == SDN_INT8 ? ceil_div(tile_rows, 16) * 64 : 0;
+    s.scales_bytes = weight.storage == SDN_INT8 || weight.halves ? ceil_div(tile_rows, 16) * 64 : 0;
     s.sums_bytes = sum_rows * panels * kPanelColumns * 4;
     s.keeps_sums = blocks.count > 1;
     return s;

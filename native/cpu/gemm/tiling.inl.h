@@ -12,8 +12,9 @@ struct Tiling {
 // What a thread needs for one tile.
 struct TileScratch {
     int64_t block_bytes;    // of x
-    int64_t staging_bytes;  // a panel's block widened to float32, where it is stored in 16 bits; rows of x to be rounded to pairs or bytes
-    int64_t scales_bytes;   // of the block's rows, where they are bytes
+    int64_t staging_bytes;  // a panel's block widened to float32, where it is stored in 16 bits; rows of x to be rounded to pairs, halves
+                            // or bytes
+    int64_t scales_bytes;   // of the block's rows, where they are halves or bytes
     int64_t sums_bytes;     // of the tile, or of one microkernel call where K is a single block
     bool keeps_sums;
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cpu/simd/vec.inl.h"
+
 #if defined(__SSE2__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -112,13 +114,36 @@ inline double peak_loop(int64_t multiply_adds) {
 }
 
 #if defined(SDN_MULTIPLIES_PAIRS)
-inline double peak_pairs(int64_t multiply_adds) {
+inline double peak_narrow(int64_t multiply_adds) {
     volatile float a = 0.001f, b = 0.001f;
     const __m512 x = peak::broadcast(a), y = peak::broadcast(b);
     return peak::loop(peak::Pairs{_mm512_cvtne2ps_pbh(x, x), _mm512_cvtne2ps_pbh(y, y)}, multiply_adds);
 }
+#elif defined(SDN_MULTIPLIES_HALVES)
+SDN_USES_HALVES inline double peak_narrow(int64_t multiply_adds) {
+    constexpr int kSums = 12;
+    volatile uint16_t start_source = 0x3c00, factor_source = 0x3bff, addend_source = 0x1400;  // 1, 1 - 2^-11, 2^-10
+    half_vec sums[kSums], factor, addend;
+    SDN_UNROLL for (int i = 0; i < kSums; ++i) {
+        const uint16_t start = start_source;
+        set_broadcast(sums[i], start);
+    }
+    const uint16_t factor_bits = factor_source, addend_bits = addend_source;
+    set_broadcast(factor, factor_bits);
+    set_broadcast(addend, addend_bits);
+    const int64_t rounds = multiply_adds / kSums + 1;
+    for (int64_t i = 0; i < rounds; ++i) {
+        SDN_UNROLL for (int j = 0; j < kSums; ++j) sums[j] = fma(sums[j], factor, addend);
+    }
+    uint16_t results[kSums * 2 * kLanes];
+    SDN_UNROLL for (int i = 0; i < kSums; ++i) store(results + i * 2 * kLanes, sums[i]);
+    volatile uint16_t sink = 0;
+    for (const uint16_t result : results) sink = result;
+    (void)sink;
+    return 2.0 * 2 * kLanes * kSums * static_cast<double>(rounds);
+}
 #else
-inline constexpr double (*peak_pairs)(int64_t) = nullptr;
+inline constexpr double (*peak_narrow)(int64_t) = nullptr;
 #endif
 
 }  // namespace sdn::cpu::SDN_ISA

@@ -29,6 +29,11 @@
 //                                        marked SDN_USES_BYTES only
 //   larger_magnitude(a, b) magnitude(a)  max(|a|, |b|), and max |a| over the lanes; NaN where there is one
 //   store_bytes(p, a)                    round(a) + 128, kLanes of them, |a| <= 127
+// and where SDN_MULTIPLIES_HALVES is defined, for machines with AVX512_FP16:
+//   half_vec                             2 kLanes float16; their operations in functions marked SDN_USES_HALVES only
+//   fma(a, b, c)                         a * b + c rounded to float16
+//   store_float16(p, a)                  rounded to nearest even
+//   bits_of_scalar(x) scalar_from_bits   of a float
 #pragma once
 
 #include <cstdint>

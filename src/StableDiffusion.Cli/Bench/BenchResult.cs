@@ -27,6 +27,13 @@ internal sealed record BenchResult(
 
     private string PrecisionName => Device.Precision.ToString().ToLowerInvariant();
 
+    private string ProductName => Device.ProductDTypeFor(Settings.DType) switch
+    {
+        DType.BFloat16 => "pairs of bfloat16",
+        DType.Float16 => "float16",
+        _ => "float32",
+    };
+
     internal void Write(Terminal terminal, int top)
     {
         bool cuda = Device.Kind == DeviceKind.Cuda;
@@ -40,7 +47,7 @@ internal sealed record BenchResult(
         phases.WriteTo(terminal);
         if (PeakGflops is { } peak)
         {
-            string of = cuda ? "float16" : Device.MultipliesPairs && Settings.DType == DType.BFloat16 ? "pairs of bfloat16" : "float32";
+            string of = cuda ? "float16" : ProductName;
             string where = cuda ? "" : $" on {Threads} thread(s), {PrecisionName} precision";
             terminal.Out.WriteLine(Units.Text($"peak of {DeviceName}{where}: {peak:0} GFLOP/s ({of})"));
         }

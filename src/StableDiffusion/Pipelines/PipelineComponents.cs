@@ -14,8 +14,8 @@ public sealed record LoadOptions
 {
     /// <summary>
     /// How weights are stored, and on a CUDA device activations too: Float32, Float16 or BFloat16. Null, on a CUDA device: Float16, and BFloat16
-    /// for a VAE whose config says force_upcast; on a CPU Float32, but BFloat16 where the device multiplies pairs of it
-    /// (<see cref="DeviceInfo.MultipliesPairs"/>, docs/adr/0008-dtype-auto-on-the-cpu.md). diffusers: torch_dtype. Int8, on CPUs with AVX512_VNNI: the
+    /// for a VAE whose config says force_upcast; on a CPU Float32, but BFloat16 or Float16 where the device multiplies these faster
+    /// (<see cref="DeviceInfo.ProductDType"/>, docs/adr/0008-dtype-auto-on-the-cpu.md). diffusers: torch_dtype. Int8, on CPUs with AVX512_VNNI: the
     /// UNet's matrices and convolutions in bytes, multiplied as such, and the other models as with null; see docs/numerics.md.
     /// </summary>
     public DType? WeightDType { get; init; }
@@ -26,7 +26,7 @@ public sealed record LoadOptions
     /// <summary>The type that text encoders get on a device.</summary>
     public DType DTypeFor(Device device) => WeightDType is { } given and not DType.Int8
         ? given
-        : device.Kind == DeviceKind.Cuda ? DType.Float16 : device.Info.MultipliesPairs ? DType.BFloat16 : DType.Float32;
+        : device.Kind == DeviceKind.Cuda ? DType.Float16 : device.Info.ProductDType;
 
     /// <summary>The type that a VAE gets on a device.</summary>
     public DType DTypeFor(Device device, VaeConfig vae) => WeightDType is null && device.Kind == DeviceKind.Cuda && vae.ForceUpcast ? DType.BFloat16 : DTypeFor(device);
