@@ -24,15 +24,24 @@ public class DeviceTests
     }
 
     [Test]
-    public void MultipliesPairs_OfDevices_DecidesTheDTypeAuto()
+    public void ProductDType_OfDevices_DecidesTheDTypeAuto()
     {
         foreach (string name in TestDevices.Available.Where(name => name.StartsWith("cpu", StringComparison.Ordinal)).Append("cpu"))
         {
             using Device reference = Device.Open(name, 1), fast = Device.Open(name, 1, Precision.Fast);
-            Assert.That(reference.Info.MultipliesPairs, Is.False, $"{name}, reference precision");
-            Assert.That(fast.Info.MultipliesPairs, Is.EqualTo(fast.Info.InstructionSet == "avx512bf16"), $"{name}, fast precision");
+            Assert.That(reference.Info.ProductDType, Is.EqualTo(DType.Float32), $"{name}, reference precision");
+            DType product = fast.Info.ProductDType;
+            Assert.That(product, fast.Info.InstructionSet switch
+            {
+                "avx512bf16" => Is.EqualTo(DType.BFloat16),
+                "avx512" => Is.EqualTo(DType.Float16).Or.EqualTo(DType.Float32),
+                _ => Is.EqualTo(DType.Float32),
+            }, $"{name}, fast precision");
+            Assert.That(fast.Info.ProductDTypeFor(DType.Float32), Is.EqualTo(DType.Float32));
+            Assert.That(fast.Info.ProductDTypeFor(DType.BFloat16), Is.EqualTo(product));
+            Assert.That(fast.Info.ProductDTypeFor(DType.Float16), Is.EqualTo(product == DType.Float16 ? DType.Float16 : DType.Float32));
             Assert.That(new LoadOptions().DTypeFor(reference), Is.EqualTo(DType.Float32), $"{name}, reference precision");
-            Assert.That(new LoadOptions().DTypeFor(fast), Is.EqualTo(fast.Info.MultipliesPairs ? DType.BFloat16 : DType.Float32), $"{name}, fast precision");
+            Assert.That(new LoadOptions().DTypeFor(fast), Is.EqualTo(product), $"{name}, fast precision");
             Assert.That(new LoadOptions { WeightDType = DType.Float16 }.DTypeFor(fast), Is.EqualTo(DType.Float16), "given");
         }
     }

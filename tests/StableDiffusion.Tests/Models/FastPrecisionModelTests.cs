@@ -86,7 +86,7 @@ public sealed class FastPrecisionModelTests(string deviceName, DType storage, Pr
         }
         else
         {
-            double limit = Tolerances.HalfPrecisionTypical(storage, actual.Ops), error = Tolerances.TypicalError(actual.Values, expected.Values);
+            double limit = Tolerances.HalfPrecisionTypical(storage, actual.Ops, _fast.Info.ProductDTypeFor(storage)), error = Tolerances.TypicalError(actual.Values, expected.Values);
             TestContext.Out.WriteLine($"{error:P3}, {error / limit:F3} of the limit");
             Assert.That(error, Is.LessThanOrEqualTo(limit), typeof(TLayer).Name);
         }

@@ -24,6 +24,7 @@ public sealed class FastPictureTests(string deviceName, DType storage, Precision
     [
         TestDevices.Fixture("cpu", DType.Float32, Precision.Fast, 60.0), TestDevices.Fixture("cpu:avx2", DType.Float32, Precision.Fast, 60.0),
         TestDevices.Fixture("cpu", DType.BFloat16, Precision.Reference, 35.0), TestDevices.Fixture("cpu:avx512bf16", DType.BFloat16, Precision.Fast, 35.0),
+        TestDevices.Fixture("cpu:avx512", DType.Float16, Precision.Fast, 35.0), TestDevices.Fixture("cpu:avx512", DType.BFloat16, Precision.Fast, 35.0),
         TestDevices.Fixture("cpu:avx512", DType.Int8, Precision.Fast, 30.0),
     ];
 

@@ -61,7 +61,7 @@ public sealed class LayerParityTests(string deviceName, DType storage, Precision
 
         Assert.That(used, Is.EquivalentTo(inputs.Keys), "inputs that the test knows");
         Assert.That(computed, Has.Length.EqualTo(outputs.Count), "number of outputs");
-        double limit = storage != DType.Float32 ? Tolerances.HalfPrecision(storage, computed[0].Ops)
+        double limit = storage != DType.Float32 ? Tolerances.HalfPrecision(storage, computed[0].Ops, _device.Info.ProductDTypeFor(storage))
             : module.GetProperty("tolerance").GetDouble() + (precision == Precision.Fast ? Tolerances.Winograd(WinogradSums.Of(layer)) : 0);
         foreach (((string name, TestTensor expected), Computed actual) in outputs.Zip(computed))
         {

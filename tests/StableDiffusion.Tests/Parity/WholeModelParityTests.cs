@@ -65,7 +65,7 @@ public sealed partial class WholeModelParityTests(string deviceName, DType stora
             _ => throw new NotSupportedException($"This test does not know the model {model}."),
         };
 
-        double limit = storage != DType.Float32 ? Tolerances.HalfPrecisionTypical(storage, computed.Values.Max(one => one.Ops))
+        double limit = storage != DType.Float32 ? Tolerances.HalfPrecisionTypical(storage, computed.Values.Max(one => one.Ops), _device!.Info.ProductDTypeFor(storage))
             : entry.GetProperty("tolerance").GetDouble() + (precision == Precision.Fast ? Tolerances.Winograd(WinogradSums.Of(Part(family, model))) : 0);
         foreach ((string name, TestTensor expected) in outputs)
         {

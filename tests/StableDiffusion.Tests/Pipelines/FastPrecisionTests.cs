@@ -14,6 +14,8 @@ public sealed class FastPrecisionTests
     [TestCase("cpu", Precision.Fast, DType.BFloat16, 35)]
     [TestCase("cpu", Precision.Reference, DType.BFloat16, 35)]
     [TestCase("cpu:avx512bf16", Precision.Fast, DType.BFloat16, 35)]
+    [TestCase("cpu:avx512", Precision.Fast, DType.BFloat16, 35)]
+    [TestCase("cpu:avx512", Precision.Fast, DType.Float16, 35)]
     [TestCase("cpu:avx512", Precision.Reference, DType.Int8, 30)]
     [TestCase("cpu:avx512", Precision.Fast, DType.Int8, 30)]
     public void Generate_FastPrecision_GivesThePictureOfTheReference(string device, Precision precision, DType dtype, double decibels)

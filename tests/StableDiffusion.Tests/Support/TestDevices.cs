@@ -25,12 +25,13 @@ public static class TestDevices
 
     /// <summary>
     /// Processors in fast precision, with the type that weights are stored in: the best instruction set of this machine; AVX2, whose narrow panels
-    /// let Winograd take convolutions of 16 channels, as the fixtures' models have; and products of bfloat16 pairs, wherever they exist.
+    /// let Winograd take convolutions of 16 channels, as the fixtures' models have; products of bfloat16 pairs, wherever they exist; and
+    /// float16 weights, which machines with AVX512_FP16 multiply as such.
     /// </summary>
     public static IEnumerable<TestFixtureData> FastPrecision =>
     [
         Fixture("cpu", DType.Float32, Precision.Fast), Fixture("cpu", DType.BFloat16, Precision.Fast), Fixture("cpu:avx2", DType.Float32, Precision.Fast),
-        Fixture("cpu:avx512bf16", DType.BFloat16, Precision.Fast),
+        Fixture("cpu:avx512bf16", DType.BFloat16, Precision.Fast), Fixture("cpu:avx512", DType.Float16, Precision.Fast),
     ];
 
     /// <summary>The names that open here.</summary>

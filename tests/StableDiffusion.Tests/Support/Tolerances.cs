@@ -31,13 +31,18 @@ public static class Tolerances
     /// Each op adds three independent rounding errors of u/sqrt(3) of the value, so u together, and they add up like a random walk; the largest
     /// of many elements is 4 times the typical one, and a norm or a softmax may double what comes in (docs/numerics.md).
     /// </summary>
-    public static double HalfPrecision(StableDiffusion.Native.DType dtype, long ops) => 8 * UnitRoundoff(dtype) * Math.Sqrt(ops);
+    /// <param name="dtype">Of weights, inputs and outputs.</param>
+    /// <param name="ops">Their number.</param>
+    /// <param name="product">What a CPU multiplies, <see cref="StableDiffusion.Native.DeviceInfo.ProductDTypeFor"/>.</param>
+    public static double HalfPrecision(StableDiffusion.Native.DType dtype, long ops, StableDiffusion.Native.DType product = default) =>
+        8 * UnitRoundoff(dtype, product) * Math.Sqrt(ops);
 
     /// <summary>
     /// The same for the typical element instead of the worst, as <see cref="TypicalError"/>: 2 u sqrt(ops), the random walk times what a norm or a
     /// softmax may make of it.
     /// </summary>
-    public static double HalfPrecisionTypical(StableDiffusion.Native.DType dtype, long ops) => 2 * UnitRoundoff(dtype) * Math.Sqrt(ops);
+    public static double HalfPrecisionTypical(StableDiffusion.Native.DType dtype, long ops, StableDiffusion.Native.DType product = default) =>
+        2 * UnitRoundoff(dtype, product) * Math.Sqrt(ops);
 
     /// <summary>
     /// What Winograd's convolutions add to the error of a chain of ops in float32, as max|out - ref| / max|ref|: each errs by 16 times the limit of its plain
@@ -58,6 +63,14 @@ public static class Tolerances
         }
         return Math.Sqrt(difference / size);
     }
+
+    /// <summary>
+    /// <see cref="UnitRoundoff(StableDiffusion.Native.DType)"/> of an op beside weights of a type, which <paramref name="product"/> says how a CPU multiplies. In float16, up to 64
+    /// terms are added in it: the i-th addition rounds a sum of i of them by 2^-12 of itself, typically, so all of them add 2^-12 sqrt(64 / 2) of the result,
+    /// as much as a rounding of unit roundoff sqrt(3) times that, 2.4e-3.
+    /// </summary>
+    private static double UnitRoundoff(StableDiffusion.Native.DType dtype, StableDiffusion.Native.DType product) =>
+        product == StableDiffusion.Native.DType.Float16 ? Math.Sqrt(Math.Pow(UnitRoundoff(dtype), 2) + (3 * 64.0 / 2 / 4096 / 4096)) : UnitRoundoff(dtype);
 
     /// <summary>Half the distance from 1 to the next number: float16 has 11 bits of significand, bfloat16 8.</summary>
     public static double UnitRoundoff(StableDiffusion.Native.DType dtype) => dtype switch
