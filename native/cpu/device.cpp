@@ -100,10 +100,11 @@ int32_t Device::product_dtype() const {
     return kernels_.pairs ? SDN_BFLOAT16 : kernels_.halves && has_fp16 ? SDN_FLOAT16 : SDN_FLOAT32;
 }
 
-// What values beside weights of a dtype are multiplied in: halves serve both 16-bit types, pairs bfloat16 alone.
+// What values beside weights of a dtype are multiplied in: halves serve both 16-bit types, and what is multiplied beside weights in bytes
+// but is none; pairs bfloat16 alone.
 int32_t Device::product_dtype_for(int32_t dtype) const {
     const int32_t narrow = product_dtype();
-    return dtype == narrow || (dtype == SDN_BFLOAT16 && narrow == SDN_FLOAT16) ? narrow : SDN_FLOAT32;
+    return dtype == narrow || (narrow == SDN_FLOAT16 && (dtype == SDN_BFLOAT16 || dtype == SDN_INT8)) ? narrow : SDN_FLOAT32;
 }
 
 double Device::measure_peak(int32_t dtype, double seconds) {

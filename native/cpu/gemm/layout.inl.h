@@ -26,6 +26,9 @@ SDN_INLINE int64_t max_of(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+// That share the microkernel's additions to addresses and its fetching, which compete with multiply-adds.
+constexpr int64_t kUnrolledSteps = 4;
+
 // Memory to fetch during the steps of microkernels: `stride` bytes further with each. Any address will do.
 struct Upcoming {
     const char* at;
@@ -37,6 +40,14 @@ struct Upcoming {
         return {static_cast<const char*>(at), max_of(1, min_of(64, ceil_div(bytes, steps)))};
     }
     SDN_INLINE void skip(int64_t steps) { at += steps * stride; }
+    // Fetches what kUnrolledSteps are to fetch: mostly one line, for each more of them costs the multiply-adds about 1 %.
+    SDN_INLINE void fetch_some() {
+        prefetch(at);
+        if (stride * kUnrolledSteps > 64) {
+            SDN_UNROLL for (int64_t i = 1; i < kUnrolledSteps; ++i) prefetch(at + i * stride);
+        }
+        skip(kUnrolledSteps);
+    }
 };
 
 // K is cut into equal blocks. They depend on K only: every output is the sum over blocks, in order, of each block's sum in order,

@@ -23,6 +23,18 @@ struct Terms<uint32_t> {
 };
 #endif
 
+// One step: element k of each row of a times row k of b.
+template <class Term, class Sum, class Element, int Rows, int Vectors>
+SDN_INLINE void multiply_step(Sum (&total)[Rows][Vectors], const Element* a, const Element* b) {
+    Term row[Vectors];
+    SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(row[j], b + j * kLanes);
+    SDN_UNROLL for (int r = 0; r < Rows; ++r) {
+        Term x;
+        set_broadcast(x, a[r * kRowStride]);
+        SDN_UNROLL for (int j = 0; j < Vectors; ++j) total[r][j] = fma(x, row[j], total[r][j]);
+    }
+}
+
 template <class Sum, class Term, class Element, int Rows, int Vectors>
 SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t steps, float* c, int64_t c_stride, bool accumulate,
                                    Upcoming upcoming) {
@@ -30,18 +42,17 @@ SDN_NOINLINE void multiply_exactly(const Element* a, const Element* b, int64_t s
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_zero(total[r][j]);
     }
-    for (int64_t k = 0; k < steps; ++k) {
-        Term row[Vectors];
-        SDN_UNROLL for (int j = 0; j < Vectors; ++j) set_load(row[j], b + j * kLanes);
-        prefetch(upcoming.at);
-        SDN_UNROLL for (int r = 0; r < Rows; ++r) {
-            Term x;
-            set_broadcast(x, a[r * kRowStride]);
-            SDN_UNROLL for (int j = 0; j < Vectors; ++j) total[r][j] = fma(x, row[j], total[r][j]);
-        }
+    int64_t k = 0;
+    for (; k + kUnrolledSteps <= steps; k += kUnrolledSteps) {
+        upcoming.fetch_some();
+        SDN_UNROLL for (int i = 0; i < kUnrolledSteps; ++i) multiply_step<Term>(total, a + i, b + i * kPanelColumns);
+        a += kUnrolledSteps;
+        b += kUnrolledSteps * kPanelColumns;
+    }
+    for (; k < steps; ++k) {
+        multiply_step<Term>(total, a, b);
         a += 1;
         b += kPanelColumns;
-        upcoming.at += upcoming.stride;
     }
     SDN_UNROLL for (int r = 0; r < Rows; ++r) {
         SDN_UNROLL for (int j = 0; j < Vectors; ++j) {

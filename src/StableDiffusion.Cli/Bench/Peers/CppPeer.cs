@@ -16,7 +16,12 @@ internal static partial class CppPeer
     {
         string[] candidates = choice.Cpp is null ? Names : [choice.Cpp];
         // Any 'sd' may be on a PATH (there is a tool of that name that replaces text): it is ours if its help says so.
-        string? program = Array.Find(candidates, name => Run(name, ["--help"], cancellation) is { } help && (help.Out + help.Error).Contains("--sampling-method", StringComparison.Ordinal));
+        string? help = null;
+        string? program = Array.Find(candidates, name =>
+        {
+            help = Run(name, ["--help"], cancellation) is { } run ? run.Out + run.Error : "";
+            return help.Contains("--sampling-method", StringComparison.Ordinal);
+        });
         if (program is null)
         {
             yield return PeerResult.Missing(Title, choice.Cpp is null
@@ -37,7 +42,7 @@ internal static partial class CppPeer
             string? failure = null;
             for (int i = 0; i < settings.Repeat && failure is null; i++)
             {
-                PeerProcess run = Run(program, Arguments(settings, checkpoint, dtype, threads, picture), cancellation)!;
+                PeerProcess run = Run(program, [.. Arguments(settings, checkpoint, dtype, threads, picture), .. EagerLoad(help!)], cancellation)!;
                 failure = run.ExitCode == 0 ? null : $"failed: {run.Reason}";
                 foreach ((string phase, double seconds) in Times(run.Out + run.Error))
                 {
@@ -76,6 +81,9 @@ internal static partial class CppPeer
         "-W", Units.Text($"{settings.Width}"), "-H", Units.Text($"{settings.Height}"), "-b", Units.Text($"{settings.Batch}"), "-t", Units.Text($"{threads}"),
         "--type", dtype switch { "fp16" => "f16", "bf16" => "bf16", _ => "f32" }, "-o", picture,
     ];
+
+    // Without it, newer versions load weights in the phase that needs them first, and count it there.
+    private static string[] EagerLoad(string help) => help.Contains("--eager-load", StringComparison.Ordinal) ? ["--eager-load"] : [];
 
     private static PeerProcess? Run(string program, string[] arguments, CancellationToken cancellation) =>
         PeerProcess.Run(program, arguments, "", new Dictionary<string, string>(), cancellation);
