@@ -3,7 +3,8 @@
 // Algorithm: attention_online_softmax. K and V are packed once into the microkernel's panels. A block of queries then meets one block of
 //            keys after another, kMicroRows queries at a time, whose scores stay in the level-1 cache: scores = q k^T; maximum,
 //            exponentials and sum per row; sums of v weighted so far, scaled as the maximum grows. Softmax and sums are float32; what is
-//            multiplied are floats, pairs of bfloat16 or halves (gemm/halves.inl.h). A row's result does not depend on how the queries are cut into blocks.
+//            multiplied are floats, pairs of bfloat16 or halves (gemm/halves.inl.h). A row's result does not depend on how the queries are
+//            cut into blocks.
 // Launch:    one parallel index per (batch, head, block of keys) to pack, then per (batch, head, block of queries).
 #include <cmath>
 
@@ -71,7 +72,6 @@ SDN_INLINE void store_columns(uint32_t* target, const float* first, const float*
 }
 #endif
 
-
 // Scores are exponents: what they are off becomes a relative error of the softmax. Shorter chains of halves keep it small.
 constexpr int64_t kScoreChain = 32, kValueChain = 64;
 
@@ -105,7 +105,8 @@ constexpr int32_t kScoreExponent = 4, kValueExponent = 8;
 SDN_INLINE float scale_below(const float* rows, int64_t stride, int64_t count, int64_t n, int32_t exponent) {
     vec largest = zero();
     for (int64_t r = 0; r < count; ++r)
-        for (int64_t i = 0; i < n; i += kLanes) largest = larger_magnitude(largest, load_partial(rows + r * stride + i, min_of(kLanes, n - i)));
+        for (int64_t i = 0; i < n; i += kLanes)
+            largest = larger_magnitude(largest, load_partial(rows + r * stride + i, min_of(kLanes, n - i)));
     return power_of_two(shift_below(magnitude(largest), exponent));
 }
 #endif
@@ -132,7 +133,6 @@ template <class Element>
 struct Attention {
     static constexpr int64_t kValues = values_of(static_cast<const Element*>(nullptr));
     static constexpr bool kHalves = sizeof(Element) == 2;
-    static constexpr int64_t kPanelBytes = kPanelColumns * sizeof(Element);  // of one step
     static constexpr int64_t kRows = rows_at_once(static_cast<const Element*>(nullptr));
 
     const sdn_tensor &out, &q, &k, &v;
@@ -187,7 +187,9 @@ struct Attention {
         a.pack_v(a.packed_v + head * a.packed_v_elements(), v_rows, first, last, v_scale);
     }
 
-    static void attend(void* context, int64_t index, int thread) { static_cast<const Attention*>(context)->attend(index, thread); }
+    static void attend(void* context, int64_t index, int thread) {
+        static_cast<const Attention*>(context)->attend(index, thread);
+    }
 
   private:
     void pack_k(Element* panels, const float* rows, int64_t first, int64_t last, float factor) const {
@@ -291,13 +293,13 @@ struct Attention {
                 if constexpr (kHalves)
                     for (int64_t r = 0; r < rows; ++r) factors[r] = b.q_factors[j * kQueryRows + first + r] * block_scales[0];
                 multiply(rows, count - i, b.q + (j * kQueryRows + first) * kRowStride, panel, n, kScoreChain, factors, b.scores + i,
-                         kRowStride, j > 0, Upcoming::spread(panel + dim_steps * kPanelColumns, n * kPanelBytes, n));
+                         kRowStride, j > 0, Upcoming::nothing(panel));
             }
         }
     }
 
-    // A row of scores becomes elements 2^(score - maximum), 0 for the keys in [visible, count), in place (halves: before the rows behind it,
-    // so rows have to come in order); sums and total of row r so far follow the new maximum.
+    // A row of scores becomes elements 2^(score - maximum), 0 for the keys in [visible, count), in place (halves: before the rows behind
+    // it, so rows have to come in order); sums and total of row r so far follow the new maximum.
     void exponentiate(const Block& b, int64_t r, int64_t row_index, int64_t visible, int64_t count) const {
         float* const row = b.scores + row_index * kRowStride;
         const int64_t end = round_up(visible, kLanes);
@@ -333,8 +335,7 @@ struct Attention {
         for (int64_t d = 0; d < dim; d += kPanelColumns) {
             const Element* const panel = v_panels + d * key_steps;
             multiply(rows, dim - d, reinterpret_cast<const Element*>(b.scores), panel, steps, kValueChain, factors,
-                     b.sums + first * out_stride + d, out_stride, true,
-                     Upcoming::spread(panel + steps * kPanelColumns, steps * kPanelBytes, steps));
+                     b.sums + first * out_stride + d, out_stride, true, Upcoming::nothing(panel));
         }
     }
 

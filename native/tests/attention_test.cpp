@@ -70,8 +70,8 @@ struct Layer {
             weight.push_back(score);
             highest = std::fmax(highest, score);
             // Of the sum, of scaling the query, and of taking the maximum away.
-            score_error =
-                std::fmax(score_error, (halves ? sum.limit_in_halves(32) : sum.limit()) * scale + 4 * kUnit * std::fabs(score) + 4 * rounding * std::sqrt(squares) * scale);
+            score_error = std::fmax(score_error, (halves ? sum.limit_in_halves(32) : sum.limit()) * scale + 4 * kUnit * std::fabs(score) +
+                                                     4 * rounding * std::sqrt(squares) * scale);
         }
         for (double& w : weight) total += w = std::exp(w - highest);
         // An error e of the scores changes a weight by at most a factor exp(2e); the sums over keys round as any sum does.

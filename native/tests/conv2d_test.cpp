@@ -101,7 +101,8 @@ class Conv2d : public EachDevice {
         const Device device(GetParam(), 2, c.precision);
         const Layer layer(c);
         const std::unique_ptr<Weight> w = layer.weight(device);
-        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w), multiplies_halves(device, c.storage)))) << c.text();
+        EXPECT_TRUE(within_limits(layer.run(device, *w), layer.expected(stored_values(*w), multiplies_halves(device, c.storage))))
+            << c.text();
     }
 };
 SDN_FOR_EACH_DEVICE(Conv2d);

@@ -44,8 +44,7 @@ SDN_INLINE float round_to_halves(const float* x, int64_t n, int32_t exponent, Ha
     for (int64_t i = 0; i < n; i += kLanes) largest = larger_magnitude(largest, n - i < kLanes ? load_partial(x + i, n - i) : load(x + i));
     const int32_t shift = shift_below(magnitude(largest), exponent);
     const vec factor = broadcast(power_of_two(shift));
-    for (int64_t i = 0; i < n; i += kLanes)
-        store_float16(target + i, (n - i < kLanes ? load_partial(x + i, n - i) : load(x + i)) * factor);
+    for (int64_t i = 0; i < n; i += kLanes) store_float16(target + i, (n - i < kLanes ? load_partial(x + i, n - i) : load(x + i)) * factor);
     return power_of_two(-shift);
 }
 

@@ -39,6 +39,8 @@ struct Upcoming {
     static SDN_INLINE Upcoming spread(const void* at, int64_t bytes, int64_t steps) {
         return {static_cast<const char*>(at), max_of(1, min_of(64, ceil_div(bytes, steps)))};
     }
+    // Where the level-2 cache has what comes next. It takes any address.
+    static SDN_INLINE Upcoming nothing(const void* at) { return {static_cast<const char*>(at), 0}; }
     SDN_INLINE void skip(int64_t steps) { at += steps * stride; }
     // Fetches what kUnrolledSteps are to fetch: mostly one line, for each more of them costs the multiply-adds about 1 %.
     SDN_INLINE void fetch_some() {

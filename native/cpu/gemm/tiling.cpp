@@ -53,11 +53,11 @@ TileScratch tile_scratch(int64_t rows, const PackedMatrix& weight, Tiling tiling
     const int64_t sum_rows = blocks.count > 1 ? tile_rows : weight.halves ? 2 * kMicroRows : kMicroRows;
     TileScratch s;
     s.block_bytes = ceil_div(tile_rows * kRowStride * (weight.halves ? 2 : 4), 64) * 64;
-    s.staging_bytes = weight.halves                 ? max_of(kStagedRows * kRowStride * 4, blocks.depth * kPanelColumns * 2)
+    s.staging_bytes = weight.halves                   ? max_of(kStagedRows * kRowStride * 4, blocks.depth * kPanelColumns * 2)
                       : weight.storage == SDN_FLOAT32 ? 0
-                      : weight.storage == SDN_INT8  ? kStagedByteRows * 4 * kRowStride * 4
-                      : weight.pairs                ? kStagedRows * 2 * kRowStride * 4
-                                                    : blocks.depth * kPanelColumns * 4;
+                      : weight.storage == SDN_INT8    ? kStagedByteRows * 4 * kRowStride * 4
+                      : weight.pairs                  ? kStagedRows * 2 * kRowStride * 4
+                                                      : blocks.depth * kPanelColumns * 4;
     s.scales_bytes = weight.storage == SDN_INT8 || weight.halves ? ceil_div(tile_rows, 16) * 64 : 0;
     s.sums_bytes = sum_rows * panels * kPanelColumns * 4;
     s.keeps_sums = blocks.count > 1;

@@ -249,7 +249,6 @@ SDN_INLINE void store_bytes(void* p, vec a) {
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
 }
 
-
 // As for bytes, only what multiplies halves is compiled for AVX512_FP16. One way to multiply 16-bit weights per set is enough: none beside
 // pairs.
 #if !defined(SDN_MULTIPLIES_PAIRS) && ((defined(__clang__) && __clang_major__ >= 14) || (!defined(__clang__) && __GNUC__ >= 12))
