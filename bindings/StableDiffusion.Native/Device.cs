@@ -17,7 +17,7 @@ public enum Precision
 {
     /// <summary>Products of float32, 16-bit weights widened: what the fixtures' limits hold for.</summary>
     Reference = 0,
-    /// <summary>3x3 convolutions by Winograd's F(4x4,3x3); products of bfloat16 for weights kept so, with the instruction set avx512bf16. See docs/numerics.md.</summary>
+    /// <summary>3x3 convolutions by Winograd's F(4x4,3x3); products in 16 bits for weights kept so, as <see cref="DeviceInfo.ProductDType"/> tells. See docs/numerics.md.</summary>
     Fast = 1,
 }
 

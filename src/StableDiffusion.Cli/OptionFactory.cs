@@ -49,7 +49,7 @@ internal static class OptionFactory
 
     /// <summary><c>--precision</c>, of the commands that compute.</summary>
     internal static Option<Precision> PrecisionOption() => Parsed<Precision>("--precision", "NAME",
-        "CPU: reference, or fast, which multiplies 3x3 convolutions by Winograd's algorithm and bf16 weights in bfloat16 where the processor does that faster; the picture differs a little. [default: reference]",
+        "CPU: reference, or fast, which multiplies 3x3 convolutions by Winograd's algorithm, and weights of 16 bits as such where the processor does that faster; the picture differs a little. [default: reference]",
         (string text, out Precision precision) => Enum.TryParse(text, ignoreCase: true, out precision) && Enum.IsDefined(precision) && !char.IsAsciiDigit(text[0]), "is not reference or fast");
 
     /// <summary>An option with a parser of its own; a value it refuses is an error that says what would fit.</summary>

@@ -21,7 +21,7 @@ internal sealed class BenchCommand : CliCommand
 
     private readonly Option<int> _batch = OptionFactory.Int("--batch", "N", "Pictures at a time; the UNet's batch is twice that, because of guidance.", 1, 1, 1000, "-b");
 
-    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16, bf16, or on CPUs with VNNI int8 (the UNet). [default: auto, which is fp32 on the CPU, or bf16 with --precision fast where that is faster, and on CUDA fp16 with a bf16 VAE]",
+    private readonly Option<DTypeChoice?> _dtype = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE", "How weights are kept, and on CUDA computed with: auto, fp32, fp16, bf16, or on CPUs with VNNI int8 (the UNet). [default: auto, which is fp32 on the CPU, or bf16 or fp16 with --precision fast where that is faster, and on CUDA fp16 with a bf16 VAE]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     private readonly Option<int> _threads = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core.", 0, 0, 4096, "-t");
@@ -71,7 +71,7 @@ internal sealed class BenchCommand : CliCommand
 
         The parts that the phases need are loaded together, as for 'generate', so the peak memory is that of a real picture.
         GFLOP/s counts 2 per multiply-add of the matrix work that is done, for a convolution those of its plain form: Winograd's algorithm does with fewer.
-        The share is that of the peak measured on the same threads: of float32, or of pairs of bfloat16 where bf16 weights are multiplied so.
+        The share is that of the peak measured on the same threads: of float32, or of what 16-bit weights are multiplied in: pairs of bfloat16, or float16.
 
         On CUDA the time is that between two events on the device, after a first run that does not count. The UNet step and the decoder are
         captured and replayed as graphs, as 'generate' replays the UNet; "op by op" is the time without.

@@ -78,7 +78,7 @@ internal sealed class GenerateOptions
     internal Option<int> Threads { get; } = OptionFactory.Int("--threads", "N", "CPU threads; 0 takes one per core. Does not change the pictures.", 0, 0, 4096, "-t");
 
     internal Option<DTypeChoice?> DType { get; } = OptionFactory.Parsed<DTypeChoice?>("--dtype", "TYPE",
-        "How weights are kept in memory, and on CUDA computed with: auto, fp32, fp16 or bf16, of which the last two take half the memory; or int8, the UNet in bytes, on CPUs with VNNI: a quarter, and faster, but not the same picture. [default: auto, which is fp32 on the CPU, or bf16 with --precision fast where that is faster, and fp16 on CUDA; 'doctor' tells]",
+        "How weights are kept in memory, and on CUDA computed with: auto, fp32, fp16 or bf16, of which the last two take half the memory; or int8, the UNet in bytes, on CPUs with VNNI: a quarter, and faster, but not the same picture. [default: auto, which is fp32 on the CPU, or bf16 or fp16 with --precision fast where that is faster, and fp16 on CUDA; 'doctor' tells]",
         DTypeNames.TryParse, DTypeNames.Complaint);
 
     internal Option<Precision> Precision { get; } = OptionFactory.PrecisionOption();

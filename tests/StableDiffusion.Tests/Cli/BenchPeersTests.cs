@@ -26,8 +26,9 @@ public class BenchPeersTests
         Assert.That(run.Out, Does.Match("(?m)^PyTorch .*not found: there is no '/nowhere/python'.*--python PATH").And.Match("(?m)^stable-diffusion.cpp .*not found: '/nowhere/sd'"));
     }
 
-    [Test]
-    public void Bench_CompareWithPeers_TellsTheirTimes()
+    [TestCase("--sampling-method", "", Description = "versions that load everything first")]
+    [TestCase("--sampling-method --eager-load", " --eager-load", Description = "versions that would load in the first phase that needs it")]
+    public void Bench_CompareWithPeers_TellsTheirTimes(string help, string lastArguments)
     {
         string python = Program("python", """
             request=$(cat)
@@ -37,10 +38,10 @@ public class BenchPeersTests
               *) echo '{"phase":"vae_decode","seconds":12.5}' ;;
             esac
             """);
-        string cpp = Program("sd-cli", """
+        string cpp = Program("sd-cli", $"""
             case "$*" in
-              --help) echo "--sampling-method" ;;
-              *"-m "*shapes*"-t 1"*) echo "[INFO ] get_learned_condition completed, taking 250 ms"; echo "[INFO ] decode_first_stage completed, taking 70.90s" >&2 ;;
+              --help) echo "{help}" ;;
+              *"-m "*shapes*"-t 1"*".png{lastArguments}") echo "[INFO ] get_learned_condition completed, taking 250 ms"; echo "[INFO ] decode_first_stage completed, taking 70.90s" >&2 ;;
             esac
             """);
         CliRun run = CliRunner.Run([.. Bench, "--json", "--python", python, "--sd-cpp", cpp, "--model", CliRunner.DemoModel]);
