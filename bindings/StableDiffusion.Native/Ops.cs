@@ -77,7 +77,7 @@ public static unsafe class Ops
     /// <summary>
     /// <c>softmax(scale q k^T) v</c> per head. q <c>[B,Sq,H*D]</c>, k and v <c>[B,Sk,H*D]</c>, rows of any stride; scale defaults to 1/sqrt(D).
     /// <paramref name="operands"/> is the type of the weights beside: a CPU device that multiplies these in 16 bits (<see cref="DeviceInfo.ProductDTypeFor"/>) rounds
-    /// what is multiplied here, too.
+    /// what is multiplied here, too; beside Int8 to Float16, where that is its <see cref="DeviceInfo.ProductDType"/>.
     /// </summary>
     public static Tensor Attention(this Exec exec, Tensor q, Tensor k, Tensor v, int heads, bool causal = false, float? scale = null, DType operands = DType.Float32)
     {

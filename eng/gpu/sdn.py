@@ -10,7 +10,7 @@ from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_float, c_int32,
 
 import torch
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 RUN, MEASURE = 0, 1
 NONE, SILU, GELU, QUICK_GELU, GEGLU, RELU, TANH = range(7)
 MATRIX, CONV2D, NORM, EMBEDDING = range(4)
@@ -24,7 +24,7 @@ class Tensor(ctypes.Structure):
 class DeviceInfo(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("index", c_int32), ("threads", c_int32), ("emulated", c_int32), ("total_bytes", c_int64),
                 ("free_bytes", c_int64), ("name", c_char * 128), ("instruction_set", c_char * 32), ("multiprocessors", c_int32),
-                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("precision", c_int32), ("multiplies_pairs", c_int32),
+                ("threads_per_multiprocessor", c_int32), ("lost", c_int32), ("precision", c_int32), ("product_dtype", c_int32),
                 ("reserved", c_int32)]
 
 
@@ -47,7 +47,7 @@ class Conv2dParams(ctypes.Structure):
 
 
 class AttentionParams(ctypes.Structure):
-    _fields_ = [("heads", c_int32), ("causal", c_int32), ("scale", c_float), ("reserved", c_int32)]
+    _fields_ = [("heads", c_int32), ("causal", c_int32), ("scale", c_float), ("operands", c_int32)]
 
 
 class TimestepParams(ctypes.Structure):

@@ -26,6 +26,9 @@ std::string build_text() {
 #if defined(SDN_HAS_avx512bf16)
     text += " avx512bf16";
 #endif
+#if defined(SDN_HAS_FLOAT16_PRODUCTS)
+    text += ", float16 products";
+#endif
     return text + "; " + sdn::cuda::build_text();
 }
 

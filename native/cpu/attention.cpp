@@ -1,10 +1,10 @@
 // Computes:  out = softmax(scale * q k^T) v per head; causal: query i sees keys 0..i
 // Shapes:    q, out [B,Sq,H*D], k, v [B,Sk,H*D], any batch and row strides
 // Algorithm: attention_online_softmax. K and V are packed once into the microkernel's panels. A block of queries then meets one block of
-//            keys after another, kMicroRows queries at a time, whose scores stay in the level-1 cache: scores = q k^T; maximum,
-//            exponentials and sum per row; sums of v weighted so far, scaled as the maximum grows. Softmax and sums are float32; what is
-//            multiplied are floats, pairs of bfloat16 or halves (gemm/halves.inl.h). A row's result does not depend on how the queries are
-//            cut into blocks.
+//            keys after another, as many queries at a time as a microkernel takes, whose scores stay in the level-1 cache: scores = q k^T;
+//            maximum, exponentials and sum per row; sums of v weighted so far, scaled as the maximum grows. Softmax and sums are float32;
+//            what is multiplied are floats, pairs of bfloat16 or halves (gemm/halves.inl.h). A row's result does not depend on how the
+//            queries are cut into blocks.
 // Launch:    one parallel index per (batch, head, block of keys) to pack, then per (batch, head, block of queries).
 #include <cmath>
 
@@ -72,8 +72,9 @@ SDN_INLINE void store_columns(uint32_t* target, const float* first, const float*
 }
 #endif
 
-// Scores are exponents: what they are off becomes a relative error of the softmax. Shorter chains of halves keep it small.
-constexpr int64_t kScoreChain = 32, kValueChain = 64;
+// Of halves. Scores are exponents: what they are off becomes a relative error of the softmax, and shorter chains keep it small. Chains of
+// keys have one length, so that a causal row's do not depend on how many keys its block sees.
+constexpr int64_t kScoreChain = 16, kValueChain = 64;
 
 // c (+)= factors[r] * a b for some rows and columns; factors and chains are of halves.
 template <class Element>
@@ -101,12 +102,14 @@ SDN_INLINE void clear_value(Half* row, int64_t i) {
 // Queries and keys are scaled below 2^4, values below 2^8 to meet a softmax of at most 1: no sum of a chain leaves float16's range.
 constexpr int32_t kScoreExponent = 4, kValueExponent = 8;
 
-// The power of two that takes n columns of some rows below 2^exponent.
+// The power of two that takes n columns of some rows below 2^exponent: of what is finite, so that the rest spoils nothing else.
 SDN_INLINE float scale_below(const float* rows, int64_t stride, int64_t count, int64_t n, int32_t exponent) {
     vec largest = zero();
     for (int64_t r = 0; r < count; ++r)
-        for (int64_t i = 0; i < n; i += kLanes)
-            largest = larger_magnitude(largest, load_partial(rows + r * stride + i, min_of(kLanes, n - i)));
+        for (int64_t i = 0; i < n; i += kLanes) {
+            const vec x = load_partial(rows + r * stride + i, min_of(kLanes, n - i));
+            largest = larger_magnitude(largest, select_less(abs(x), broadcast(INFINITY), x, zero()));
+        }
     return power_of_two(shift_below(magnitude(largest), exponent));
 }
 #endif
@@ -288,12 +291,13 @@ struct Attention {
         for (int64_t i = 0; i < count; i += kPanelColumns) {
             for (int64_t j = 0; j < dim_blocks.count; ++j) {
                 const int64_t start = j * dim_blocks.depth, n = min_of(dim_blocks.depth, dim_steps - start);
+                const int64_t chain = chain_of(n, kScoreChain);
                 const Element* const panel = k_panels + i * dim_steps + start * kPanelColumns;
                 float factors[kRows];
                 if constexpr (kHalves)
                     for (int64_t r = 0; r < rows; ++r) factors[r] = b.q_factors[j * kQueryRows + first + r] * block_scales[0];
-                multiply(rows, count - i, b.q + (j * kQueryRows + first) * kRowStride, panel, n, kScoreChain, factors, b.scores + i,
-                         kRowStride, j > 0, Upcoming::nothing(panel));
+                multiply(rows, count - i, b.q + (j * kQueryRows + first) * kRowStride, panel, n, chain, factors, b.scores + i, kRowStride,
+                         j > 0, Upcoming::nothing(panel));
             }
         }
     }

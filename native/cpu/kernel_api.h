@@ -30,9 +30,9 @@ struct PackedMatrix {
     int32_t kernel_height = 1, kernel_width = 1;
     bool fast = false;   // SDN_PRECISION_FAST
     bool pairs = false;  // bfloat16, k and k+1 side by side, for products of bfloat16 pairs: see cpu/gemm/pack.inl.h
-    bool halves =
-        false;  // stored in 16 bits, multiplied in float16: see cpu/gemm/halves.inl.h. What is multiplied are weights / half_unit,
-    float half_unit = 1;  // a power of two, and all are below 2^half_exponent in magnitude
+    // Stored in 16 bits and multiplied in float16, as weights / half_unit, which are below 2^half_exponent: see cpu/gemm/halves.inl.h.
+    bool halves = false;
+    float half_unit = 1;  // a power of two
     int32_t half_exponent = 0;
     bool geglu = false;  // each panel holds panel_width/2 values, then their panel_width/2 gates
 };

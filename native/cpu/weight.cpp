@@ -86,8 +86,10 @@ void Weight::choose_halves() {
     std::frexp(magnitude, &exponent);
     exponent = std::max(exponent, -100);
     matrix_.halves = true;
-    matrix_.half_unit = wide ? std::ldexp(1.0f, exponent) : 1.0f;
-    matrix_.half_exponent = wide ? 0 : exponent;
+    // Inputs are then below 2^4: room below either for float16's small numbers.
+    constexpr int kWideExponent = 5;
+    matrix_.half_unit = wide ? std::ldexp(1.0f, exponent - kWideExponent) : 1.0f;
+    matrix_.half_exponent = wide ? kWideExponent : exponent;
 }
 
 // Of the columns past the outputs, too: these are zeros.

@@ -292,8 +292,8 @@ typedef struct sdn_attention_params {
     int32_t heads;
     int32_t causal;   /* 1: query i sees keys 0..i; needs Sq == Sk */
     float scale;      /* usually 1/sqrt(head dim) */
-    int32_t operands; /* the dtype of the weights beside: where a CPU device multiplies these in 16 bits (product_dtype), q, k, v and the
-                       * softmax are rounded to these, too; or 0 */
+    int32_t operands; /* the storage of the weights beside: where a CPU device multiplies these in 16 bits (product_dtype), q, k, v and the
+                       * softmax are rounded to these, too, and beside SDN_INT8 to SDN_FLOAT16 where that is its product_dtype; or 0 */
 } sdn_attention_params;
 
 /* out = softmax(scale * q k^T) v per head, online: no Sq x Sk matrix in memory. q [B,Sq,H*D], k [B,Sk,H*D], v [B,Sk,H*D],

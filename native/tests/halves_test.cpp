@@ -46,6 +46,19 @@ struct Product {
     }
 };
 
+Array attend(sdn_device* device, int32_t heads, const Array& q, const Array& k, const Array& v, int32_t operands = SDN_FLOAT16) {
+    Array out(q.shape());
+    const sdn_attention_params params{heads, 0, 0.15f, operands};
+    measure_and_run(device, [&](sdn_exec* exec) { ok(sdn_attention(exec, out(), q(), k(), v(), &params)); });
+    return out;
+}
+
+::testing::AssertionResult close_to(const Array& got, const Array& expected, double limit) {
+    std::vector<double> values;
+    for (int64_t i = 0; i < expected.size(); ++i) values.push_back(static_cast<double>(expected[i]));
+    return close_to(got, values, limit);
+}
+
 }  // namespace
 
 class Halves : public ::testing::Test {
@@ -84,11 +97,35 @@ TEST_F(Halves, InputsOfAnyMagnitude_EqualTheTwin) {
     for (const int32_t storage : {SDN_FLOAT16, SDN_BFLOAT16})
         for (const float magnitude : {1e-20f, 1e-6f, 300.0f, 1e5f, 1e20f}) {
             Product product;
-            product.storage = storage;
+            product.storage = storage, product.bias.fill(0);
             product.scale(product.x, magnitude);
             for (int64_t k = 0; k < kColumns; ++k) product.x[3 * kColumns + k] = 1e-3f * product.x[k];
             product.expect_twin(device());
         }
+}
+
+// Each block of K has its scale; where the first is large the second must not be lost.
+TEST_F(Halves, BlocksOfDifferentMagnitude_EqualTheTwin) {
+    for (const float first : {1e-6f, 1e6f}) {
+        const Product product;
+        product.bias.fill(0);
+        for (int64_t m = 0; m < kRows; ++m)
+            for (int64_t k = 0; k < kColumns / 2; ++k) product.x[m * kColumns + k] *= first;
+        product.expect_twin(device());
+        for (int64_t n = 0; n < kOutputs; ++n)
+            for (int64_t k = 0; k < kColumns / 2; ++k) product.values[n * kColumns + k] = 0;
+        product.expect_twin(device());
+    }
+}
+
+// An output whose weights are far below the largest of the tensor.
+TEST_F(Halves, OutputsOfDifferentMagnitude_EqualTheTwin) {
+    for (const int32_t storage : {SDN_FLOAT16, SDN_BFLOAT16}) {
+        Product product;
+        product.storage = storage, product.bias.fill(0);
+        for (int64_t k = 0; k < kColumns; ++k) product.values[7 * kColumns + k] *= 0x1p-9f, product.values[40 * kColumns + k] *= 0x1p4f;
+        product.expect_twin(device());
+    }
 }
 
 TEST_F(Halves, WeightsOfAnyMagnitude_EqualTheTwin) {
@@ -105,13 +142,16 @@ TEST_F(Halves, WeightsOfAnyMagnitude_EqualTheTwin) {
 
 // Weights that are too large for float16 take products of float32.
 TEST_F(Halves, LargeOrNonFiniteWeights_AreMultipliedInFloat32) {
-    for (const float value : {40000.0f, 1e30f, static_cast<float>(INFINITY), static_cast<float>(NAN)}) {
-        Product product;
-        product.values[5 * kColumns + 7] = value;
-        EXPECT_FALSE(rounds(product)) << value;
-        const Array out = product.run(device());
-        for (int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(std::isfinite(out[i]), std::isfinite(value) || i % kOutputs != 5) << value;
-    }
+    for (const int32_t storage : {SDN_FLOAT16, SDN_BFLOAT16})
+        for (const float value : {40000.0f, 1e30f, static_cast<float>(INFINITY), static_cast<float>(NAN)}) {
+            Product product;
+            product.storage = storage;
+            product.values[5 * kColumns + 7] = value;
+            EXPECT_FALSE(rounds(product)) << value;
+            const bool finite = std::isfinite(value) && (storage == SDN_BFLOAT16 || value < 65504);
+            const Array out = product.run(device());
+            for (int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(std::isfinite(out[i]), finite || i % kOutputs != 5) << value;
+        }
 }
 
 // The largest sums a chain can meet. Equal terms are no random walk: every addition may round the same way, by half a unit of a sum that is
@@ -145,7 +185,7 @@ TEST_F(Halves, NonFiniteInputs_GiveNonFiniteRows) {
 
 TEST_F(Halves, Zeros_GiveTheBias) {
     Product product;
-    for (const float value : {0.0f, -0.0f, 1e-42f}) {
+    for (const float value : {0.0f, -0.0f, 1e-35f, 1e-42f}) {
         product.x.fill(value);
         const Array out = product.run(device());
         for (int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], product.bias[i % kOutputs]) << value;
@@ -167,23 +207,76 @@ TEST_F(Halves, RowAlone_SameBits) {
 TEST_F(Halves, AttentionOfAnyMagnitude_EqualsFloat32) {
     constexpr int64_t kLength = 90, kDim = 40;
     const Device reference("cpu:avx512");
-    const auto run = [](sdn_device* device, const Array& q, const Array& k, const Array& v) {
-        Array out(q.shape());
-        const sdn_attention_params params{1, 0, 0.15f, SDN_FLOAT16};
-        measure_and_run(device, [&](sdn_exec* exec) { ok(sdn_attention(exec, out(), q(), k(), v(), &params)); });
-        return out;
-    };
     for (const float magnitude : {1e-12f, 1.0f, 1e6f, 1e12f}) {
         const Array q = Array::random({1, kLength, kDim}, 1, -magnitude, magnitude);
         const Array k = Array::random({1, kLength, kDim}, 2, -1 / magnitude, 1 / magnitude);
         const Array v = Array::random({1, kLength, kDim}, 3, -magnitude, magnitude);
-        const Array got = run(device(), q, k, v), expected = run(reference, q, k, v);
-        std::vector<double> values;
-        for (int64_t i = 0; i < expected.size(); ++i) values.push_back(static_cast<double>(expected[i]));
-        EXPECT_TRUE(close_to(got, values, 16 * kFloat16Unit)) << magnitude;
-        q[3 * kDim + 5] = NAN;
-        const Array after = run(device(), q, k, v);
-        for (int64_t i = 0; i < after.size(); ++i) ASSERT_EQ(std::isnan(after[i]), i / kDim == 3) << i;
+        EXPECT_TRUE(close_to(attend(device(), 1, q, k, v), attend(reference, 1, q, k, v), 16 * kFloat16Unit)) << magnitude;
+    }
+}
+
+// Of two samples, two heads and three blocks of keys each has its scales.
+TEST_F(Halves, AttentionOfBlocksOfDifferentMagnitude_EqualsFloat32) {
+    constexpr int64_t kBatch = 2, kHeads = 2, kKeys = 801, kDim = 24, kWidth = kHeads * kDim;
+    const Device reference("cpu:avx512");
+    const Array q = Array::random({kBatch, 33, kWidth}, 1), k = Array::random({kBatch, kKeys, kWidth}, 2), v = Array::random(k.shape(), 3);
+    for (int64_t i = 0; i < k.size(); ++i) {
+        const int64_t part =
+            i / kWidth / kKeys * 6 + i / kDim % kHeads * 3 + i / kWidth % kKeys / 267;  // of batch, head and third of the keys
+        k[i] *= std::ldexp(1.0f, static_cast<int>(part * 5 % 12) - 9), v[i] *= std::ldexp(1.0f, static_cast<int>(part * 7 % 12) - 5);
+    }
+    for (int64_t b = 0; b < kBatch; ++b)
+        for (int64_t h = 0; h < kHeads; ++h) {
+            const auto part = [&](const Array& all) {
+                Array one({1, all.shape()[1], kDim});
+                for (int64_t i = 0; i < all.shape()[1]; ++i)
+                    std::copy_n(&all[(b * all.shape()[1] + i) * kWidth + h * kDim], kDim, &one[i * kDim]);
+                return one;
+            };
+            const Array expected = attend(reference, 1, part(q), part(k), part(v));
+            EXPECT_TRUE(close_to(part(attend(device(), kHeads, q, k, v)), expected, 16 * kFloat16Unit)) << b << " " << h;
+        }
+}
+
+TEST_F(Halves, NotANumberInAttention_StaysWhereItIs) {
+    constexpr int64_t kLength = 90, kDim = 40;
+    const Device reference("cpu:avx512");
+    const Array q = Array::random({1, kLength, kDim}, 1), k = Array::random({1, kLength, kDim}, 2),
+                v = Array::random({1, kLength, kDim}, 3);
+    const Array before = attend(device(), 1, q, k, v);
+    v[70 * kDim + 5] = NAN;
+    const Array column = attend(device(), 1, q, k, v);
+    for (int64_t i = 0; i < column.size(); ++i) {
+        if (i % kDim == 5)
+            ASSERT_TRUE(std::isnan(column[i])) << i;
+        else
+            ASSERT_EQ(column[i], before[i]) << i;
+    }
+    v[70 * kDim + 5] = 0, q[3 * kDim + 5] = INFINITY;
+    const Array row = attend(device(), 1, q, k, v);
+    for (int64_t i = 0; i < row.size(); ++i) ASSERT_EQ(std::isfinite(row[i]), i / kDim != 3) << i;
+}
+
+// Beside weights in bytes attention is float16, too.
+TEST_F(Halves, AttentionBesideBytes_IsThatOfFloat16) {
+    const Array q = Array::random({1, 40, 16}, 1), k = Array::random({1, 50, 16}, 2), v = Array::random({1, 50, 16}, 3);
+    const Array halves = attend(device(), 1, q, k, v, SDN_FLOAT16);
+    EXPECT_TRUE(identical(attend(device(), 1, q, k, v, SDN_INT8), halves));
+    EXPECT_TRUE(identical(attend(device(), 1, q, k, v, SDN_BFLOAT16), halves));
+    EXPECT_FALSE(identical(attend(device(), 1, q, k, v, SDN_FLOAT32), halves));
+}
+
+// The sums of up to four of a doubled image's weights.
+TEST_F(Halves, DoubledImageOfLargeWeights_StaysInRange) {
+    for (const int32_t storage : {SDN_FLOAT16, SDN_BFLOAT16}) {
+        const Array x({1, 3, 3, 200}), values({33, 200, 3, 3}), out({1, 6, 6, 33});
+        x.fill(100), values.fill(30000);
+        const Weight weight(device(), SDN_WEIGHT_CONV2D, {&values}, {}, storage);
+        const sdn_conv2d_params params{1, 1, 1, 1, 1, 6, 6, 0};
+        measure_and_run(device(), [&](sdn_exec* exec) { ok(sdn_conv2d(exec, out(), x(), weight, nullptr, nullptr, &params)); });
+        const double all_taps = 9 * 200 * 100 * stored_values(weight)[0];
+        EXPECT_NEAR(static_cast<double>(out[(2 * 6 + 2) * 33 + 5]), all_taps, 32 * kFloat16Unit * all_taps);
+        EXPECT_NEAR(static_cast<double>(out[0]), all_taps * 4 / 9, 32 * kFloat16Unit * all_taps);
     }
 }
 

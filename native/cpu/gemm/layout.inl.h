@@ -29,6 +29,11 @@ SDN_INLINE int64_t max_of(int64_t a, int64_t b) {
 // That share the microkernel's additions to addresses and its fetching, which compete with multiply-adds.
 constexpr int64_t kUnrolledSteps = 4;
 
+// The length of about equal chains of at most `longest` steps, a multiple of kUnrolledSteps.
+SDN_INLINE int64_t chain_of(int64_t steps, int64_t longest) {
+    return ceil_div(ceil_div(steps, ceil_div(steps, longest)), kUnrolledSteps) * kUnrolledSteps;
+}
+
 // Memory to fetch during the steps of microkernels: `stride` bytes further with each. Any address will do.
 struct Upcoming {
     const char* at;

@@ -137,7 +137,7 @@ struct MatrixProduct {
     }
     void multiply_rows_of(int64_t rows, int64_t, const Half* a, const Half* b, int64_t steps, int64_t block_index, int64_t,
                           const float* row_scales, float* c, Upcoming upcoming) const {
-        multiply_halves(rows, a, b, steps, kLongestChain, row_scales, c, kPanelColumns, block_index > 0, upcoming);
+        multiply_halves(rows, a, b, steps, chain_of(steps, kLongestChain), row_scales, c, kPanelColumns, block_index > 0, upcoming);
     }
 #endif
     template <class Element>

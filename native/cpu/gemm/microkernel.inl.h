@@ -2,7 +2,7 @@
 // Shapes:    a [rows, steps], kRowStride apart; b [steps, kPanelColumns]; c [rows, kPanelColumns], c_stride apart. An element of a and b is
 //            a float, or (uint32_t) a pair of bfloat16, whose two products are added.
 // Algorithm: one row of b and one broadcast element of a at a time; 28 independent sums (AVX-512) hide the latency of fma.
-// Launch:    inside one thread. Meanwhile `upcoming` is fetched, an address per step: the block of b that is needed next.
+// Launch:    inside one thread. Meanwhile `upcoming` is fetched: the block of b that is needed next.
 #pragma once
 
 #include "cpu/gemm/layout.inl.h"

@@ -126,11 +126,11 @@ SDN_USES_HALVES inline double peak_narrow(int64_t multiply_adds) {
     half_vec sums[kSums], factor, addend;
     SDN_UNROLL for (int i = 0; i < kSums; ++i) {
         const uint16_t start = start_source;
-        set_broadcast(sums[i], start);
+        set_broadcast(sums[i], &start);
     }
     const uint16_t factor_bits = factor_source, addend_bits = addend_source;
-    set_broadcast(factor, factor_bits);
-    set_broadcast(addend, addend_bits);
+    set_broadcast(factor, &factor_bits);
+    set_broadcast(addend, &addend_bits);
     const int64_t rounds = multiply_adds / kSums + 1;
     for (int64_t i = 0; i < rounds; ++i) {
         SDN_UNROLL for (int j = 0; j < kSums; ++j) sums[j] = fma(sums[j], factor, addend);

@@ -249,11 +249,10 @@ SDN_INLINE void store_bytes(void* p, vec a) {
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
 }
 
-// As for bytes, only what multiplies halves is compiled for AVX512_FP16. One way to multiply 16-bit weights per set is enough: none beside
-// pairs.
-#if !defined(SDN_MULTIPLIES_PAIRS) && ((defined(__clang__) && __clang_major__ >= 14) || (!defined(__clang__) && __GNUC__ >= 12))
-#define SDN_MULTIPLIES_HALVES 1
+// As for bytes, only what multiplies halves is compiled for AVX512_FP16.
+#if defined(SDN_MULTIPLIES_HALVES)
 #define SDN_USES_HALVES __attribute__((target("avx512fp16")))
+using any_float16 = _Float16 __attribute__((may_alias));
 
 struct half_vec {
     __m512h v;
@@ -262,8 +261,8 @@ struct half_vec {
 SDN_INLINE SDN_USES_HALVES void set_zero(half_vec& a) {
     a.v = _mm512_setzero_ph();
 }
-SDN_INLINE SDN_USES_HALVES void set_broadcast(half_vec& a, const uint16_t& bits) {
-    a.v = _mm512_set1_ph(reinterpret_cast<const _Float16&>(bits));
+SDN_INLINE SDN_USES_HALVES void set_broadcast(half_vec& a, const uint16_t* bits) {
+    a.v = _mm512_set1_ph(*reinterpret_cast<const any_float16*>(bits));
 }
 SDN_INLINE SDN_USES_HALVES void set_load(half_vec& a, const uint16_t* p) {
     a.v = _mm512_loadu_ph(p);
@@ -274,8 +273,6 @@ SDN_INLINE SDN_USES_HALVES half_vec fma(half_vec a, half_vec b, half_vec c) {
 SDN_INLINE SDN_USES_HALVES void store(uint16_t* p, half_vec a) {
     _mm512_storeu_ph(p, a.v);
 }
-#endif
-
 SDN_INLINE void store_float16(void* p, vec a) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
@@ -285,5 +282,6 @@ SDN_INLINE uint32_t bits_of_scalar(float x) {
 SDN_INLINE float scalar_from_bits(uint32_t bits) {
     return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(bits))));
 }
+#endif
 
 }  // namespace sdn::cpu::SDN_ISA

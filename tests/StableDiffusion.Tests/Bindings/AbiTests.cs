@@ -20,6 +20,8 @@ public partial class AbiTests
     {
         Assert.That(Interop.sdn_abi_version(), Is.EqualTo(Interop.AbiVersion));
         Assert.That(Header, Does.Contain($"#define SDN_ABI_VERSION {Interop.AbiVersion}\n"));
+        string python = File.ReadAllText(Path.Combine(Fixtures.RepositoryRoot(), "eng", "gpu", "sdn.py"));
+        Assert.That(python, Does.Contain($"ABI_VERSION = {Interop.AbiVersion}\n"), "eng/gpu/sdn.py");
     });
 
     [TestCaseSource(nameof(StructNames))]
