@@ -141,7 +141,7 @@ TEST_P(Attention, LargeScores_EqualTheTwin) {
 
 // What a fast device may multiply in pairs or halves: odd numbers of channels and keys leave half a pair.
 TEST_P(Attention, SixteenBits_EqualTheTwin) {
-    for (const int32_t operands : {SDN_BFLOAT16, SDN_FLOAT16}) {
+    for (const int32_t operands : fast_storages(on_cpu())) {
         for (const int64_t dim : {1, 2, 7, 16, 33, 40, 160, 511, 512}) expect_twin({1, 29, 37, 2, dim, false, 1, 0, operands});
         expect_twin({1, 40, 900, 1, 64, false, 60, 0, operands});
         for (const int64_t keys : {1, 2, 31, 77, 383, 385, 801}) expect_twin({2, 33, keys, 1, 10, false, 4, 3, operands});

@@ -171,7 +171,7 @@ TEST_P(Conv2d, FastPrecision_EqualsTheTwin) {
     cases.push_back({2, 4, 5, 20, 40, 3, 3, {1, 1, 1, 1, 1, 8, 10, 0}});
     cases.push_back({1, 1, 2, 400, 700, 3, 3, {1, 1, 1, 1, 1, 2, 4, 0}});
     for (Case c : cases)
-        for (const int32_t storage : {SDN_BFLOAT16, SDN_FLOAT16}) {
+        for (const int32_t storage : fast_storages(on_cpu())) {
             c.storage = storage, c.precision = SDN_PRECISION_FAST;
             expect_twin(c);
         }

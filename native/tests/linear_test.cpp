@@ -154,7 +154,7 @@ TEST_P(Linear, EveryFusion_EqualsTheTwin) {
 // With inputs that are rounded already, products of pairs are exact: the limits are those of float32. 15 inputs are no pairs. Halves have
 // limits of their own.
 TEST_P(Linear, FastPrecision_EqualsTheTwin) {
-    for (const int32_t storage : {SDN_BFLOAT16, SDN_FLOAT16}) {
+    for (const int32_t storage : fast_storages(on_cpu())) {
         const auto with = [storage](Case c, int32_t activation = SDN_ACTIVATION_NONE) {
             c.activation = activation, c.storage = storage, c.precision = SDN_PRECISION_FAST;
             return c;

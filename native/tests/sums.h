@@ -49,6 +49,11 @@ inline bool multiplies_halves(const sdn_device* device, int32_t storage) {
     return info.product_dtype == SDN_FLOAT16 && (storage == SDN_FLOAT16 || storage == SDN_BFLOAT16);
 }
 
+// The storages whose products fast precision may compute otherwise; CUDA devices, which take no notice, have tests of their own.
+inline std::vector<int32_t> fast_storages(bool on_cpu) {
+    return on_cpu ? std::vector<int32_t>{SDN_BFLOAT16, SDN_FLOAT16} : std::vector<int32_t>{SDN_BFLOAT16};
+}
+
 // Rounds every element to nearest even, to what dtype can hold.
 inline void round_to(const Array& values, int32_t dtype) {
     for (int64_t i = 0; i < values.size(); ++i) {
