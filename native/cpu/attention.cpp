@@ -36,10 +36,6 @@ const float* head_rows(const sdn_tensor& t, int64_t batch, int64_t head, int64_t
 constexpr int64_t values_of(const float*) {
     return 1;
 }
-// Queries that a microkernel takes.
-constexpr int64_t rows_at_once(const void*) {
-    return kMicroRows;
-}
 // Vector i of a row of elements.
 SDN_INLINE void store_values(float* row, int64_t i, vec a) {
     store(row + i, a);
@@ -47,8 +43,8 @@ SDN_INLINE void store_values(float* row, int64_t i, vec a) {
 SDN_INLINE void clear_value(float* row, int64_t i) {
     row[i] = 0;
 }
-// One element from each of two rows of values: a pair of them, or the first.
-SDN_INLINE void store_columns(float* target, const float* first, const float*, int64_t n) {
+// One element from each of two rows of values: a pair of them, or the first; halves times a factor.
+SDN_INLINE void store_columns(float* target, const float* first, const float*, int64_t n, float) {
     copy_floats(target, first, n);
 }
 #if defined(SDN_MULTIPLIES_PAIRS)
@@ -61,7 +57,7 @@ SDN_INLINE void store_values(uint32_t* row, int64_t i, vec a) {
 SDN_INLINE void clear_value(uint32_t* row, int64_t i) {
     row[i / 2] &= i % 2 == 0 ? 0xffff0000u : 0x0000ffffu;
 }
-SDN_INLINE void store_columns(uint32_t* target, const float* first, const float* second, int64_t n) {
+SDN_INLINE void store_columns(uint32_t* target, const float* first, const float* second, int64_t n, float) {
     uint16_t halves[2][kPanelColumns];
     for (int64_t i = 0; i < kPanelColumns; i += kLanes) {
         const int64_t some = max_of(0, min_of(kLanes, n - i));
@@ -74,7 +70,7 @@ SDN_INLINE void store_columns(uint32_t* target, const float* first, const float*
 
 // Of halves. Scores are exponents: what they are off becomes a relative error of the softmax, and shorter chains keep it small. Chains of
 // keys have one length, so that a causal row's do not depend on how many keys its block sees.
-constexpr int64_t kScoreChain = 16, kValueChain = 64;
+constexpr int64_t kScoreChain = 16, kValueChain = kLongestChain;
 
 // c (+)= factors[r] * a b for some rows and columns; factors and chains are of halves.
 template <class Element>
@@ -89,9 +85,6 @@ SDN_INLINE void multiply(int64_t rows, int64_t, const Half* a, const Half* b, in
 }
 constexpr int64_t values_of(const Half*) {
     return 1;
-}
-constexpr int64_t rows_at_once(const Half*) {
-    return kHalfRows;
 }
 SDN_INLINE void store_values(Half* row, int64_t i, vec a) {
     store_float16(row + i, a);
@@ -127,6 +120,9 @@ SDN_INLINE float store_query(Element* target, const float* source, int64_t n, fl
     return 1;
 }
 #if defined(SDN_MULTIPLIES_HALVES)
+SDN_INLINE void store_columns(Half* target, const float* first, const float*, int64_t n, float factor) {
+    store_row(target, first, n, factor);
+}
 SDN_INLINE float store_query(Half* target, const float* source, int64_t n, float factor) {
     return factor * round_to_halves(source, n, kScoreExponent, target);
 }
@@ -204,29 +200,14 @@ struct Attention {
         }
     }
 
-    void pack_v(Element* panels, const float* rows, int64_t first, int64_t last, [[maybe_unused]] float factor) const {
-        if constexpr (kHalves) {
-            for (int64_t i = first; i < last; ++i)
-                for (int64_t d = 0; d < dim; d += kPanelColumns) {
-                    Element* const target = panels + (d * key_steps + i * kPanelColumns);
-                    const int64_t n = min_of(kPanelColumns, dim - d);
-                    store_row(target, rows + i * v.stride[1] + d, n, factor);
-                    for (int64_t j = round_up(n, kLanes); j < kPanelColumns; ++j) target[j] = Element{};
-                }
-            return;
-        } else {
-            pack_v_columns(panels, rows, first, last);
-        }
-    }
-
-    void pack_v_columns(Element* panels, const float* rows, int64_t first, int64_t last) const {
+    void pack_v(Element* panels, const float* rows, int64_t first, int64_t last, float factor) const {
         for (int64_t i = first; i < last; i += kValues) {
             const float* const row = rows + i * v.stride[1];
             for (int64_t d = 0; d < dim; d += kPanelColumns) {
                 Element* const target = panels + d * key_steps + i / kValues * kPanelColumns;
                 const int64_t n = min_of(kPanelColumns, dim - d);
-                store_columns(target, row + d, i + 1 < last ? row + v.stride[1] + d : nullptr, n);
-                for (int64_t j = n; j < kPanelColumns; ++j) target[j] = 0;
+                store_columns(target, row + d, i + 1 < last ? row + v.stride[1] + d : nullptr, n, factor);
+                for (int64_t j = n; j < kPanelColumns; ++j) target[j] = Element{};
             }
         }
     }

@@ -95,9 +95,8 @@ sdn_device_info Device::info() const {
 }
 
 int32_t Device::product_dtype() const {
-    static const bool has_fp16 = cpu_has_avx512fp16();
     if (precision_ != SDN_PRECISION_FAST) return SDN_FLOAT32;
-    return kernels_.pairs ? SDN_BFLOAT16 : kernels_.halves && has_fp16 ? SDN_FLOAT16 : SDN_FLOAT32;
+    return kernels_.pairs ? SDN_BFLOAT16 : can_multiply_halves(kernels_) ? SDN_FLOAT16 : SDN_FLOAT32;
 }
 
 // What values beside weights of a dtype are multiplied in: halves serve both 16-bit types, and what is multiplied beside weights in bytes

@@ -42,6 +42,11 @@ const Kernels* find_kernels(const char* name) {
     return nullptr;
 }
 
+bool can_multiply_halves(const Kernels& kernels) {
+    static const bool has_fp16 = cpu_has_avx512fp16();
+    return kernels.halves && has_fp16;
+}
+
 const Kernels* best_kernels() {
     static const bool pairs_are_fast = cpu_pairs_are_fast();
     for (const char* name : {"avx512bf16", "avx512", "avx2"}) {

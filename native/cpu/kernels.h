@@ -54,6 +54,8 @@ struct Kernels {
 
 // The kernels of an instruction set by name, or nullptr where this build or machine lacks it.
 const Kernels* find_kernels(const char* name);
+// Whether the set multiplies halves and this machine can.
+bool can_multiply_halves(const Kernels& kernels);
 // The best set of this machine: avx512bf16 only where pairs are faster than float32.
 const Kernels* best_kernels();
 

@@ -68,14 +68,12 @@ void Weight::pack_matrix(const sdn_weight_desc& desc) {
         kernels_.pack_rows(matrix_, part.data, part.dtype, row, part.shape[0]);
         row += part.shape[0];
     }
-    if (matrix_.fast && kernels_.halves && dtype_bytes(desc.storage) == 2) choose_halves();
+    if (matrix_.fast && can_multiply_halves(kernels_) && dtype_bytes(desc.storage) == 2) choose_halves();
 }
 
-// Weights below 2^15 that the machine can multiply in float16 are: float16 as it stands, bfloat16 as multiples of the power of two above
+// Weights below 2^15 are multiplied in float16: float16 as it stands, bfloat16 as multiples of the power of two above
 // them all. Weights that are larger or not finite are multiplied in float32.
 void Weight::choose_halves() {
-    static const bool has_fp16 = cpu_has_avx512fp16();
-    if (!has_fp16) return;
     const uint16_t* const bits = static_cast<const uint16_t*>(values_.data());
     int16_t largest = 0;  // signed, since the baseline's vectors compare no others
     for (int64_t i = 0, count = values_.bytes() / 2; i < count; ++i) largest = std::max(largest, static_cast<int16_t>(bits[i] & 0x7fff));

@@ -19,8 +19,9 @@ struct Half {
     uint16_t bits;
 };
 
-constexpr int kHalfRows = 2 * kMicroRows;  // as many sums as floats have, for they take one register a row
-constexpr int64_t kLongestChain = 64;      // a multiple of kUnrolledSteps
+constexpr int64_t rows_at_once(const Half*) {
+    return kHalfRows;
+}
 
 // The exponent for rows of a beside weights below 2^weight_exponent. Above 2^10 nothing is gained.
 SDN_INLINE int32_t row_exponent(int32_t weight_exponent) {

@@ -10,6 +10,7 @@ namespace sdn::cpu::SDN_ISA {
 
 constexpr int kPanelColumns = 2 * kLanes;
 constexpr int kMicroRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;  // 2 * kMicroRows sums, 2 weights and 1 x fit the registers
+constexpr int kHalfRows = 2 * kMicroRows;                            // of halves, whose panel is one vector wide
 
 constexpr int64_t kMaxDepth = 384;              // longest block of K, in steps: a panel's block of it stays in the level-2 cache
 constexpr int64_t kRowStride = kMaxDepth + 16;  // an odd number of cache lines, so that rows do not compete for cache sets
@@ -28,6 +29,8 @@ SDN_INLINE int64_t max_of(int64_t a, int64_t b) {
 
 // That share the microkernel's additions to addresses and its fetching, which compete with multiply-adds.
 constexpr int64_t kUnrolledSteps = 4;
+
+constexpr int64_t kLongestChain = 64;  // of sums of halves; a multiple of kUnrolledSteps
 
 // The length of about equal chains of at most `longest` steps, a multiple of kUnrolledSteps.
 SDN_INLINE int64_t chain_of(int64_t steps, int64_t longest) {

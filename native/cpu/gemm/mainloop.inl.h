@@ -70,11 +70,6 @@ struct MatrixProduct {
     }
 
   private:
-    // Rows that a microkernel multiplies.
-    static constexpr int64_t rows_at_once(const void*) {
-        return kMicroRows;
-    }
-
     // Steps [k, k + steps) of x, as elements. The last parameter of weight_block() only tells which elements.
     void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, float* block, float*, float*) const {
         loader.load(row, row_count, k, steps, block, kRowStride);
@@ -119,9 +114,6 @@ struct MatrixProduct {
     }
 #endif
 #if defined(SDN_MULTIPLIES_HALVES)
-    static constexpr int64_t rows_at_once(const Half*) {
-        return kHalfRows;
-    }
     void load_block(int64_t row, int64_t row_count, int64_t k, int64_t steps, Half* block, float* staging, float* row_scales) const {
         const int32_t exponent = row_exponent(weight.half_exponent);
         for (int64_t first = 0; first < row_count; first += kStagedRows) {

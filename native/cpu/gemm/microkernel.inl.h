@@ -9,6 +9,11 @@
 
 namespace sdn::cpu::SDN_ISA {
 
+// Rows that a microkernel takes at once. The parameter only tells which elements.
+constexpr int64_t rows_at_once(const void*) {
+    return kMicroRows;
+}
+
 // The vectors that elements are multiplied in.
 template <class Element>
 struct Terms {

@@ -50,7 +50,7 @@ TileScratch tile_scratch(int64_t rows, const PackedMatrix& weight, Tiling tiling
     const DepthBlocks blocks = depth_blocks(steps_of(weight));
     const int64_t tile_rows = ceil_div(rows, tiling.row_tiles);
     const int64_t panels = blocks.count > 1 ? ceil_div(weight.panel_count, tiling.panel_tiles) : 1;
-    const int64_t sum_rows = blocks.count > 1 ? tile_rows : weight.halves ? 2 * kMicroRows : kMicroRows;
+    const int64_t sum_rows = blocks.count > 1 ? tile_rows : weight.halves ? kHalfRows : kMicroRows;
     TileScratch s;
     s.block_bytes = ceil_div(tile_rows * kRowStride * (weight.halves ? 2 : 4), 64) * 64;
     s.staging_bytes = weight.halves                   ? max_of(kStagedRows * kRowStride * 4, blocks.depth * kPanelColumns * 2)
